@@ -1,0 +1,46 @@
+"""Names that both ends of the wire use: paths, headers, parameters, media types."""
+
+from __future__ import annotations
+
+API_VERSION = "1.0.0"
+SERVICE = "forgather-dataset-server"
+REALM = "forgather-dataset"
+ORDER_VERSION = "v1"
+
+HEALTH_PATH = "/v1/health"
+AUTH_STATUS_PATH = "/v1/auth/status"
+DATASETS_PATH = "/v1/datasets"
+LOAD_PATH = "/v1/load"
+HUB_CACHE_PATH = "/v1/cache/hf"
+LOCAL_PATH = "/v1/local"
+
+NDJSON = "application/x-ndjson"
+ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+
+ROWS_HEADER = "FDSS-Rows"
+POSITION_HEADER = "FDSS-Position"
+LENGTH_HEADER = "FDSS-Length"
+ORDER_HEADER = "FDSS-Order"
+TYPES_HEADER = "FDSS-Types"
+
+PLAIN = "plain"
+TAGGED = "tagged"
+ARROW_TYPES = "arrow"
+
+MAX_COUNT = (1 << 63) - 1
+
+
+def handle_path(handle: str) -> str:
+    """Return the path of one handle's metadata."""
+    return f"{DATASETS_PATH}/{handle}"
+
+
+def length_path(handle: str) -> str:
+    """Return the path that tells a handle's row count."""
+    return f"{DATASETS_PATH}/{handle}/length"
+
+
+def iter_path(handle: str) -> str:
+    """Return the path that streams a handle's rows."""
+    return f"{DATASETS_PATH}/{handle}/iter"
