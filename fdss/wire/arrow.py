@@ -1,0 +1,106 @@
+"""Rows as an Arrow IPC stream: the stored bytes themselves where that can be.
+
+A body is a schema message, record batch messages, and the end-of-stream marker. Stored batches
+that are wanted whole go out as the bytes that stand in the file; the others are sliced or
+gathered and written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from fdss.backend import BatchSource, Selection
+from fdss.errors import PageCut, PageForeign
+
+from . import names
+
+COMPRESSIONS = ("lz4", "zstd")
+
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+@dataclass(frozen=True)
+class ArrowEncoding:
+    """An Arrow IPC stream.
+
+    Attributes:
+        compression: Of the buffers of every batch: "lz4", "zstd" or None.
+    """
+
+    compression: str | None = None
+
+    @property
+    def media_type(self) -> str:
+        """Return the Content-Type of the response."""
+        return names.ARROW
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the header that says that types are Arrow's."""
+        return {names.TYPES_HEADER: names.ARROW_TYPES}
+
+    def encode(self, source: BatchSource, selection: Selection) -> Iterator[bytes | memoryview]:
+        """Return the body, a message or several whole stored ones a chunk."""
+        if self.compression is None and selection.columns is None:
+            pieces = source.pieces(selection)
+        else:
+            pieces = source.batches(selection)
+        return self._chunks(source, selection, pieces)
+
+    def _chunks(
+        self,
+        source: BatchSource,
+        selection: Selection,
+        pieces: Iterator[pa.Buffer | pa.RecordBatch],
+    ) -> Iterator[bytes | memoryview]:
+        schema = source.schema
+        if selection.columns is not None:
+            fields = [schema.field(name) for name in selection.columns]
+            schema = pa.schema(fields, schema.metadata)
+        head = schema.serialize()
+        message = self._compressor(schema, head.size) if self.compression else _serialized
+        yield memoryview(head)
+        for piece in pieces:
+            yield memoryview(piece if isinstance(piece, pa.Buffer) else message(piece))
+        yield _END
+
+    def _compressor(
+        self, schema: pa.Schema, head_bytes: int
+    ) -> Callable[[pa.RecordBatch], pa.Buffer]:
+        options = pa.ipc.IpcWriteOptions(compression=self.compression)
+
+        def message(batch: pa.RecordBatch) -> pa.Buffer:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, schema, options=options) as writer:
+                writer.write_batch(batch)
+            stream = sink.getvalue()
+            return stream.slice(head_bytes, stream.size - head_bytes - len(_END))
+
+        return message
+
+
+def decode_batches(stream: Any) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of a body as it arrives.
+
+    Args:
+        stream: Something with ``read(count)`` that returns up to ``count`` bytes.
+
+    Raises:
+        PageCut: The stream ends in the middle.
+        PageForeign: It is no Arrow stream.
+    """
+    try:
+        with pa.ipc.open_stream(pa.PythonFile(stream, mode="r")) as reader:
+            yield from reader
+    except pa.ArrowInvalid as exc:
+        raise PageForeign(f"The body is no Arrow stream: {exc}.") from exc
+    except OSError as exc:
+        raise PageCut(f"The Arrow stream was cut: {exc}.") from exc
+
+
+def _serialized(batch: pa.RecordBatch) -> pa.Buffer:
+    return batch.serialize()
