@@ -1,0 +1,11 @@
+"""Storage: datasets on this machine, opened in milliseconds and read from any position."""
+
+from __future__ import annotations
+
+from .arrow import ArrowBackend as ArrowBackend
+from .listing import cached_datasets as cached_datasets
+from .listing import describe_folder as describe_folder
+from .opening import open_dataset as open_dataset
+from .options import Folder as Folder
+from .options import Named as Named
+from .options import OpenOptions as OpenOptions

@@ -1,0 +1,172 @@
+"""ArrowBackend: stored rows in any order, from any position, read from Arrow files."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fdss.backend import FeaturesJson, Selection
+from fdss.errors import BadParameter, UnknownColumn
+from fdss.order import Order
+from fdss.rows import BatchChunk, RowMaker, features_of
+
+from .fingerprint import fingerprint_of
+from .gather import BatchReader
+from .stamps import Sources
+from .views import View
+
+_BATCH_BYTES = 512 * 1024
+_MAX_BATCH_ROWS = 16_384
+_WINDOW_BYTES = 4 << 20
+_STALE_EVERY_S = 1.0
+
+
+class ArrowBackend:
+    """Rows of Arrow files, as a backend and as a source of record batches.
+
+    It holds no cursor, can be pickled, used after a fork, and read by several threads at once.
+    """
+
+    def __init__(self, view: View, sources: Sources | None = None) -> None:
+        """Serve a view.
+
+        Args:
+            view: The rows.
+            sources: The files that the rows were prepared from; None if they are served as they
+                are.
+        """
+        self._view = view
+        self._sources = sources
+        self._fingerprint = view.whole.fingerprint if view.whole else ""
+        self._is_stale = False
+        self._looked_s = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The clock of another process may be another clock.
+        return {**self.__dict__, "_looked_s": -math.inf}
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the content fingerprint, the same for the same rows wherever they lie."""
+        if not self._fingerprint:
+            self._fingerprint = fingerprint_of(self._view)
+        return self._fingerprint
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Return the schema of the batches, of storage types, HF features in its metadata."""
+        return self._view.schema
+
+    @property
+    def column_names(self) -> list[str]:
+        """Return the names of the columns, in stored order."""
+        return list(self.schema.names)
+
+    @property
+    def features(self) -> FeaturesJson:
+        """Return the HF features as JSON, a name to a feature, in stored order."""
+        return features_of(self.schema)
+
+    def batches(self, selection: Selection) -> Iterator[pa.RecordBatch]:
+        """Yield the selected rows in their order, about half a mebibyte or one row a batch.
+
+        Raises:
+            BadParameter: At once: the selection is not within the dataset.
+            UnknownColumn: At once: a column does not exist.
+            ContentChanged: A file that is read is not the file that was opened.
+            DatasetDamaged: A file cannot be read.
+        """
+        self._check(selection)
+        reader = BatchReader(self._view, selection.columns)
+        rows = _consecutive(selection)
+        if rows is not None:
+            return reader.stored(rows, self._batch_rows)
+        order = Order(len(selection.rows), selection.seed, selection.block, selection.window)
+        return self._ordered(selection, order, reader)
+
+    def pieces(self, selection: Selection) -> Iterator[pa.Buffer | pa.RecordBatch]:
+        """Yield the same rows; stored batches that are wanted whole come as they stand on disk.
+
+        A buffer holds the IPC messages of one or more record batches; nothing of it is read.
+        """
+        self._check(selection)
+        rows = _consecutive(selection)
+        if rows is None or selection.columns is not None:
+            return self.batches(selection)
+        return BatchReader(self._view, None).pieces(rows, self._batch_rows)
+
+    def chunks(self, selection: Selection) -> Iterator[BatchChunk]:
+        """Yield the selected rows in their order, as ``batches`` does."""
+        batches = self.batches(selection)
+        maker = RowMaker(self.features, selection.columns)
+        return (BatchChunk(batch, maker) for batch in batches)
+
+    def is_stale(self) -> bool:
+        """Tell whether files changed since the dataset was opened.
+
+        They are looked at no more than once a second.
+        """
+        now_s = time.monotonic()
+        if not self._is_stale and now_s - self._looked_s >= _STALE_EVERY_S:
+            self._looked_s = now_s
+            self._is_stale = not self._is_fresh()
+        return self._is_stale
+
+    @property
+    def _batch_rows(self) -> int:
+        return int(min(max(1, _BATCH_BYTES // max(1, self._view.row_bytes)), _MAX_BATCH_ROWS))
+
+    def _is_fresh(self) -> bool:
+        if self._sources is not None and not self._sources.is_fresh:
+            return False
+        return all(table.is_fresh for table in self._view.tables)
+
+    def _ordered(
+        self, selection: Selection, order: Order, reader: BatchReader
+    ) -> Iterator[pa.RecordBatch]:
+        positions, stored = selection.positions, selection.rows
+        limit = self._gathered_rows(selection)
+        # Gathered by whole windows, a window's rows are runs of neighbours but for their order.
+        begin = -(positions.start % selection.window) if limit == selection.window else 0
+        for first in range(begin, len(positions), limit):
+            some = positions[max(first, 0) : first + limit]
+            places = np.arange(some.start, some.stop, some.step, dtype=np.int64)
+            yield reader.gathered(stored.start + order.rows(places) * stored.step)
+
+    def _gathered_rows(self, selection: Selection) -> int:
+        window = selection.window
+        whole = window * self._view.row_bytes <= _WINDOW_BYTES and selection.positions.step == 1
+        return window if window and whole else self._batch_rows
+
+    def _check(self, selection: Selection) -> None:
+        rows, positions = selection.rows, selection.positions
+        for name, asked, count in (
+            ("rows", rows, len(self)),
+            ("positions", positions, len(rows)),
+        ):
+            if asked.step < 1 or (len(asked) and (asked[0] < 0 or asked[-1] >= count)):
+                raise BadParameter(f"{name} {asked} are not within 0 to {count:,}.")
+        known = set(self.schema.names)
+        if selection.columns == ():
+            raise BadParameter("columns must name a column or more, found none.")
+        for column in selection.columns or ():
+            if column not in known:
+                raise UnknownColumn(
+                    f"Column {column!r} does not exist; found: {', '.join(self.schema.names)}."
+                )
+
+
+def _consecutive(selection: Selection) -> range | None:
+    """Return the selected rows if they follow one another as they are stored."""
+    if selection.seed is not None and len(selection.rows) > 1:
+        return None
+    rows = selection.rows[selection.positions.start : selection.positions.stop]
+    return rows if rows.step == selection.positions.step == 1 else None

@@ -1,0 +1,147 @@
+"""Rows from anywhere as one record batch, a column at a time.
+
+Rows are never touched one by one in Python: runs of neighbours become slices, which are joined;
+rows that are scattered over a stored batch are taken from it in one call.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .views import Span, View
+
+Numbers = NDArray[np.int64]
+
+_MAX_GAP_ROWS = 4
+_MIN_RUN_ROWS = 4
+_MAX_SLICES_A_BATCH = 8
+_KEPT_BATCHES = 256
+_KEPT_COPIES = 4
+
+
+class BatchReader:
+    """Reads the stored batches of a view, and keeps the latest; for one iteration, one thread."""
+
+    def __init__(self, view: View, columns: tuple[str, ...] | None) -> None:
+        self._view = view
+        self._columns = None if columns is None else list(columns)
+        self._latest: OrderedDict[int, pa.RecordBatch] = OrderedDict()
+        self._limit = _KEPT_BATCHES if view.is_zero_copy else _KEPT_COPIES
+
+    def batch(self, key: int) -> pa.RecordBatch:
+        """Return a stored batch, with the wanted columns only."""
+        kept = self._latest.get(key)
+        if kept is not None:
+            self._latest.move_to_end(key)
+            return kept
+        batch = self._view.batch(key)
+        if self._columns is not None:
+            batch = batch.select(self._columns)
+        self._latest[key] = batch
+        if len(self._latest) > self._limit:
+            self._latest.popitem(last=False)
+        return batch
+
+    def stored(self, rows: range, limit: int) -> Iterator[pa.RecordBatch]:
+        """Yield consecutive rows as slices of the stored batches, ``limit`` rows at most each."""
+        for span in self._view.spans(rows):
+            yield from self._slices_of(span, limit)
+
+    def pieces(self, rows: range, limit: int) -> Iterator[pa.Buffer | pa.RecordBatch]:
+        """Yield consecutive rows: whole stored batches as their messages, others as slices.
+
+        Args:
+            limit: Most rows of a slice; messages are joined up to as many rows, one at least.
+        """
+        for spans in _runs(self._view.spans(rows), limit):
+            joined = self._view.messages(spans) if spans[0].is_whole else None
+            if joined is not None:
+                yield joined
+                continue
+            for span in spans:
+                yield from self._slices_of(span, limit)
+
+    def _slices_of(self, span: Span, limit: int) -> Iterator[pa.RecordBatch]:
+        batch = self.batch(span.key)
+        for begin in range(0, span.rows, limit):
+            yield batch.slice(span.begin + begin, min(limit, span.rows - begin))
+
+    def gathered(self, rows: Numbers) -> pa.RecordBatch:
+        """Return the given rows, in the given order, as one batch.
+
+        Args:
+            rows: int64, 1 or more rows of the view, in any order, also repeated.
+        """
+        keys, offsets = self._view.located(rows)
+        starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) != 1))
+        is_kept = len(np.unique(keys)) <= self._limit
+        if is_kept and (len(starts) * _MIN_RUN_ROWS <= len(rows) or len(starts) == 1):
+            return _joined(list(self._slices(keys, offsets, starts)))
+        order = np.lexsort((offsets, keys))
+        pieces, places = self._sorted_pieces(keys[order], offsets[order])
+        wanted = np.empty_like(places)
+        wanted[order] = places
+        joined = _joined(pieces)
+        if len(joined) == len(wanted) and np.array_equal(wanted, np.arange(len(wanted))):
+            return joined
+        return joined.take(pa.array(wanted))
+
+    def _slices(self, keys: Numbers, offsets: Numbers, starts: Numbers) -> Iterator[pa.RecordBatch]:
+        counts = np.diff(starts, append=len(keys))
+        runs = zip(keys[starts].tolist(), offsets[starts].tolist(), counts.tolist(), strict=True)
+        for key, offset, count in runs:
+            yield self.batch(key).slice(offset, count)
+
+    def _sorted_pieces(
+        self, keys: Numbers, offsets: Numbers
+    ) -> tuple[list[pa.RecordBatch], Numbers]:
+        """Return pieces of stored batches, and the place of each row in the joined pieces."""
+        pieces: list[pa.RecordBatch] = []
+        places = np.empty_like(keys)
+        done = 0
+        starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) > _MAX_GAP_ROWS))
+        ends = np.append(starts[1:], len(keys))
+        of_batch = np.searchsorted(starts, np.flatnonzero(np.diff(keys, prepend=-1)))
+        for first, after in zip(of_batch, np.append(of_batch[1:], len(starts)), strict=True):
+            begin, end = int(starts[first]), int(ends[after - 1])
+            batch = self.batch(int(keys[begin]))
+            if after - first > _MAX_SLICES_A_BATCH:
+                pieces.append(batch.take(pa.array(offsets[begin:end])))
+                places[begin:end] = np.arange(done, done + end - begin)
+                done += end - begin
+                continue
+            for run in range(first, after):
+                begin, end = int(starts[run]), int(ends[run])
+                low, high = int(offsets[begin]), int(offsets[end - 1])
+                pieces.append(batch.slice(low, high - low + 1))
+                places[begin:end] = offsets[begin:end] - low + done
+                done += high - low + 1
+        return pieces, places
+
+
+def _runs(spans: Iterator[Span], limit: int) -> Iterator[list[Span]]:
+    """Yield neighbouring whole batches together, up to ``limit`` rows, and others one by one."""
+    run: list[Span] = []
+    for span in spans:
+        is_next = bool(run) and span.key == run[-1].key + 1
+        fits = sum(other.rows for other in run) + span.rows <= limit
+        if run and not (is_next and fits and span.is_whole and run[0].is_whole):
+            yield run
+            run = []
+        run.append(span)
+    if run:
+        yield run
+
+
+def _starts(breaks: NDArray[np.bool_]) -> Numbers:
+    """Return where runs begin, given between which neighbours one ends."""
+    return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(breaks) + 1])
+
+
+def _joined(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)

@@ -1,0 +1,209 @@
+"""The index of a dataset's record batches: where each lies in which file, and its first row.
+
+On disk it is one file: a magic, a header in JSON, and flat arrays that are opened as a memory
+map, so that opening costs the same for two hundred batches and for two hundred thousand. Its
+name holds the sizes and times of the files it describes; when one of them changes, it is simply
+not found.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .messages import DICTIONARY, RECORD_BATCH, SCHEMA, Message
+from .stamps import Stamp, paths_key, stamps_key
+
+MAGIC = b"FDSS-INDEX-0001\n"
+SUFFIX = ".batches"
+
+_LEAD = struct.Struct("<16sQ32s")
+_ALIGNMENT = 64
+_DICTIONARY_NUMBERS = 5
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchIndex:
+    """Where the record batches of some files lie.
+
+    Attributes:
+        files: The files, in the order of their rows.
+        schema: Schema message of the first file, as it stands there.
+        first_rows: int64, one more than there are batches: the first row of each, then all rows.
+        places: int64, a row for each batch: number of its file, offset, length in bytes.
+        dictionaries: int64, a row for each dictionary: number of its file, offset, length in
+            bytes, id, and 1 if it is a delta.
+        schemas: int64, a row for each file: offset and length of its schema message.
+        is_compressed: Whether any batch is compressed.
+        fingerprint: Content fingerprint; empty until it is known.
+    """
+
+    files: tuple[Stamp, ...]
+    schema: bytes
+    first_rows: Numbers
+    places: Numbers
+    dictionaries: Numbers
+    schemas: Numbers
+    is_compressed: bool
+    fingerprint: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows of all files."""
+        return int(self.first_rows[-1])
+
+    @property
+    def data_bytes(self) -> int:
+        """Return the bytes of all files."""
+        return sum(stamp.size for stamp in self.files)
+
+
+def build_index(files: tuple[Stamp, ...], walks: Iterable[Iterator[Message]]) -> BatchIndex:
+    """Return the index of some files.
+
+    Args:
+        files: The files, in the order of their rows.
+        walks: The messages of each file.
+
+    Raises:
+        DatasetDamaged: A file is cut or is no Arrow file.
+    """
+    rows: list[int] = [0]
+    places: list[tuple[int, int, int]] = []
+    dictionaries: list[tuple[int, ...]] = []
+    schemas: list[tuple[int, int]] = []
+    is_compressed = False
+    for number, walk in enumerate(walks):
+        for found in walk:
+            if found.kind == RECORD_BATCH and found.rows:
+                places.append((number, found.offset, found.length))
+                rows.append(found.rows)
+                is_compressed = is_compressed or found.is_compressed
+            elif found.kind == DICTIONARY:
+                span = (found.offset, found.length, found.dictionary, int(found.is_delta))
+                dictionaries.append((number, *span))
+            elif found.kind == SCHEMA:
+                schemas.append((found.offset, found.length))
+    return BatchIndex(
+        files=files,
+        schema=_read_span(Path(files[0].path), *schemas[0]),
+        first_rows=np.cumsum(np.array(rows, np.int64)),
+        places=np.array(places, np.int64).reshape(-1, 3),
+        dictionaries=np.array(dictionaries, np.int64).reshape(-1, _DICTIONARY_NUMBERS),
+        schemas=np.array(schemas, np.int64).reshape(-1, 2),
+        is_compressed=is_compressed,
+    )
+
+
+def index_path(folder: Path, files: Iterable[Stamp]) -> Path:
+    """Return where the index of some files is kept."""
+    stamps = tuple(files)
+    paths = paths_key(stamp.path for stamp in stamps)
+    return folder / f"{paths}-{stamps_key(stamps)}{SUFFIX}"
+
+
+def load_index(path: Path, files: tuple[Stamp, ...]) -> BatchIndex | None:
+    """Return the index kept at ``path``; None if there is none, or not a sound one of ``files``."""
+    try:
+        with path.open("rb") as file:
+            magic, header_bytes, digest = _LEAD.unpack(file.read(_LEAD.size))
+            if magic != MAGIC or header_bytes > path.stat().st_size:
+                return None
+            encoded = file.read(header_bytes)
+            if hashlib.sha256(encoded).digest() != digest:
+                return None
+            header = json.loads(encoded)
+            if header["files"] != [[stamp.path, stamp.size, stamp.mtime_ns] for stamp in files]:
+                return None
+            return _mapped(path, header, files, _aligned(_LEAD.size + header_bytes))
+    except (OSError, struct.error, ValueError, KeyError):
+        return None
+
+
+def save_index(path: Path, index: BatchIndex) -> None:
+    """Keep an index at ``path``, whole or not at all, and drop those of older files.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_header(index))
+            for array in _arrays(index):
+                file.write(np.ascontiguousarray(array).tobytes())
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+    older = path.name.partition("-")[0]
+    for other in path.parent.glob(f"{older}-*{SUFFIX}"):
+        if other != path:
+            with contextlib.suppress(OSError):
+                other.unlink()
+
+
+def _header(index: BatchIndex) -> bytes:
+    header = json.dumps(
+        {
+            "files": [[stamp.path, stamp.size, stamp.mtime_ns] for stamp in index.files],
+            "schema": base64.b64encode(index.schema).decode(),
+            "shapes": [array.shape for array in _arrays(index)],
+            "is_compressed": index.is_compressed,
+            "fingerprint": index.fingerprint,
+        }
+    ).encode()
+    lead = _LEAD.pack(MAGIC, len(header), hashlib.sha256(header).digest())
+    return (lead + header).ljust(_aligned(len(lead) + len(header)), b"\0")
+
+
+def _mapped(path: Path, header: dict[str, Any], files: tuple[Stamp, ...], begin: int) -> BatchIndex:
+    shapes = [tuple(shape) for shape in header["shapes"]]
+    counts = [int(np.prod(shape)) for shape in shapes]
+    # A wrong size is a ValueError: the file is longer or shorter than its header says.
+    words = np.memmap(path, np.int64, "r", begin, (sum(counts),))
+    if path.stat().st_size != begin + words.nbytes:
+        raise ValueError(path.name)
+    parts = np.split(np.asarray(words), np.cumsum(counts)[:-1])
+    first_rows, places, dictionaries, schemas = (
+        part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)
+    )
+    return BatchIndex(
+        files=files,
+        schema=base64.b64decode(header["schema"]),
+        first_rows=first_rows,
+        places=places,
+        dictionaries=dictionaries,
+        schemas=schemas,
+        is_compressed=header["is_compressed"],
+        fingerprint=header["fingerprint"],
+    )
+
+
+def _arrays(index: BatchIndex) -> list[Numbers]:
+    return [index.first_rows, index.places, index.dictionaries, index.schemas]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _read_span(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)

@@ -1,0 +1,100 @@
+"""Schemas as they are read: storage types only, whatever extension types are registered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from fdss.rows import features_of
+
+_EXTENSION_KEYS = (b"ARROW:extension:name", b"ARROW:extension:metadata")
+
+
+def storage_schema(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with extension types as they are stored and dictionaries as their values.
+
+    The metadata of the schema, and so the HF features, stays. The result is the same whether or
+    not ``datasets`` is imported, which registers types of its own.
+    """
+    return pa.schema([_storage_field(field) for field in schema], metadata=schema.metadata)
+
+
+def has_dictionaries(type_: pa.DataType) -> bool:
+    """Tell whether a type is dictionary-encoded, or holds one that is."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return has_dictionaries(type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return True
+    return any(has_dictionaries(inner.type) for inner in _inner_fields(type_))
+
+
+def decoded(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with its columns cast to the storage types of ``schema``."""
+    arrays = []
+    for column, field in zip(batch.columns, schema, strict=True):
+        stored = column.storage if isinstance(column, pa.ExtensionArray) else column
+        arrays.append(stored if stored.type == field.type else stored.cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def canonical_schema(schema: pa.Schema) -> str:
+    """Return JSON that is equal for schemas of equal columns and HF features.
+
+    What differs without a difference in the rows is left out: names of list items, whether a
+    field may be null, metadata other than the features, and the order of keys.
+    """
+    columns = [[field.name, _canonical_type(field.type)] for field in schema]
+    whole = {"columns": columns, "features": features_of(schema)}
+    return json.dumps(whole, sort_keys=True, separators=(",", ":"))
+
+
+def _storage_field(field: pa.Field) -> pa.Field:
+    metadata = {
+        key: value for key, value in (field.metadata or {}).items() if key not in _EXTENSION_KEYS
+    }
+    return pa.field(field.name, _storage_type(field.type), field.nullable, metadata or None)
+
+
+def _storage_type(type_: pa.DataType) -> pa.DataType:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _storage_type(type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return _storage_type(type_.value_type)
+    inner = [_storage_field(field) for field in _inner_fields(type_)]
+    if pa.types.is_struct(type_):
+        return pa.struct(inner)
+    if pa.types.is_map(type_):
+        return pa.map_(*inner, keys_sorted=type_.keys_sorted)
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(inner[0], type_.list_size)
+    if pa.types.is_large_list(type_):
+        return pa.large_list(inner[0])
+    if pa.types.is_list(type_):
+        return pa.list_(inner[0])
+    return type_
+
+
+def _inner_fields(type_: pa.DataType) -> list[pa.Field]:
+    if pa.types.is_struct(type_):
+        return [type_.field(number) for number in range(type_.num_fields)]
+    if pa.types.is_map(type_):
+        return [type_.key_field, type_.item_field]
+    if (
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+    ):
+        return [type_.value_field]
+    return []
+
+
+def _canonical_type(type_: pa.DataType) -> Any:
+    if pa.types.is_struct(type_):
+        return ["struct", [[field.name, _canonical_type(field.type)] for field in type_]]
+    kind = str(type_).partition("<")[0]
+    inner = [_canonical_type(field.type) for field in _inner_fields(type_)]
+    if pa.types.is_fixed_size_list(type_):
+        return ["fixed_size_list", type_.list_size, inner]
+    return [kind, inner] if inner else str(type_)

@@ -1,0 +1,303 @@
+"""A table: the record batches of some Arrow files, read one at a time by their number."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from fdss.errors import ContentChanged, DatasetDamaged, DatasetNotFound
+
+from .index import BatchIndex, build_index, index_path, load_index, save_index
+from .messages import Message, messages
+from .schemas import decoded, has_dictionaries, storage_schema
+from .stamps import Stamp
+
+_LOG = logging.getLogger(__name__)
+_MAX_MAPS = 256
+_PROGRESS_AFTER_S = 1.0
+_MESSAGES_A_TICK = 4096
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How indexes are kept and built.
+
+    Attributes:
+        folder: Where indexes are kept.
+        rebuild: Whether to build anew what is there.
+        progress: Whether to show progress on a terminal when building takes long.
+    """
+
+    folder: Path
+    rebuild: bool = False
+    progress: bool = False
+
+
+class Table:
+    """The record batches of some files of one schema.
+
+    A table holds no cursor and no open file. It can be pickled, and used after a fork and from
+    several threads.
+    """
+
+    def __init__(self, index: BatchIndex, folder: Path) -> None:
+        stored = pa.ipc.read_schema(pa.py_buffer(index.schema))
+        self._index = index
+        self._folder = folder
+        self._is_encoded = any(has_dictionaries(field.type) for field in stored)
+        self._mapped = functools.lru_cache(_MAX_MAPS)(_mapped)
+        self.schema = storage_schema(stored)
+        self.first_rows = index.first_rows
+
+    def __len__(self) -> int:
+        return self._index.rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._index.files, self._folder)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint kept with the index; empty until it is known."""
+        return self._index.fingerprint
+
+    @property
+    def files(self) -> tuple[Stamp, ...]:
+        """Return the files, in the order of their rows."""
+        return self._index.files
+
+    @property
+    def row_bytes(self) -> float:
+        """Return the average bytes of a row, as they lie on disk."""
+        return self._index.data_bytes / max(1, len(self))
+
+    @property
+    def is_zero_copy(self) -> bool:
+        """Tell whether a batch that was read is a view of its file, and costs no memory."""
+        return not (self._index.is_compressed or self._is_encoded)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether all files are what they were."""
+        return all(stamp.is_fresh for stamp in self.files)
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """Return one record batch, of storage types.
+
+        Raises:
+            ContentChanged: Its file is not the file that was opened.
+            DatasetDamaged: It cannot be read.
+        """
+        file, offset, length = (int(part) for part in self._index.places[number])
+        stamp = self._checked(file)
+        try:
+            content = self._mapped(stamp)
+            if self._is_encoded:
+                batch = self._read_encoded(content, file, offset, length)
+            else:
+                message = pa.ipc.read_message(content.slice(offset, length))
+                batch = pa.ipc.read_record_batch(message, self.schema)
+            batch.validate()
+        except (pa.ArrowException, OSError) as exc:
+            raise DatasetDamaged(f"Record batch {number:,} of {stamp.name!r} is damaged.") from exc
+        if batch.num_rows != self.first_rows[number + 1] - self.first_rows[number]:
+            raise DatasetDamaged(
+                f"Record batch {number:,} of {stamp.name!r} has {batch.num_rows:,} rows, "
+                "other than its index says.",
+                hint="load the dataset with force_reindex",
+            )
+        return batch
+
+    def joined_messages(self, number: int, after: int) -> pa.Buffer | None:
+        """Return the messages of record batches from ``number`` to ``after``, as they stand.
+
+        Returns:
+            None unless they follow one another in one file, and are of the schema that is served.
+
+        Raises:
+            ContentChanged: Their file is not the file that was opened.
+            DatasetDamaged: It cannot be read.
+        """
+        file, offset, _ = (int(part) for part in self._index.places[number])
+        last_file, last_offset, length = (int(part) for part in self._index.places[after - 1])
+        lengths = self._index.places[number:after, 2]
+        if self._is_encoded or file != last_file or offset + lengths.sum() != last_offset + length:
+            return None
+        stamp = self._checked(file)
+        try:
+            return self._mapped(stamp).slice(offset, last_offset + length - offset)
+        except OSError as exc:
+            raise DatasetDamaged(f"File {stamp.name!r} cannot be read.") from exc
+
+    def checked(self) -> Table:
+        """Return the table, after a look at the schema of every file.
+
+        Raises:
+            DatasetDamaged: Files have different columns.
+        """
+        for file, (offset, length) in enumerate(self._index.schemas.tolist()):
+            if file == 0:
+                continue
+            with open(self.files[file].path, "rb") as opened:
+                opened.seek(offset)
+                encoded = opened.read(length)
+            if encoded == self._index.schema:
+                continue
+            schema = pa.ipc.read_schema(pa.py_buffer(encoded))
+            if not storage_schema(schema).equals(self.schema):
+                raise DatasetDamaged(
+                    f"Files {self.files[0].name!r} and {self.files[file].name!r} have different "
+                    "columns."
+                )
+            if any(has_dictionaries(field.type) for field in schema) != self._is_encoded:
+                raise DatasetDamaged(
+                    f"Of files {self.files[0].name!r} and {self.files[file].name!r} only one has "
+                    "dictionary-encoded columns."
+                )
+        return self
+
+    def with_fingerprint(self, fingerprint: str) -> Table:
+        """Return the table with its fingerprint known."""
+        return Table(replace(self._index, fingerprint=fingerprint), self._folder)
+
+    def save(self) -> None:
+        """Keep the index on disk; where that cannot be done, the next opening builds it again."""
+        path = index_path(self._folder, self.files)
+        try:
+            save_index(path, self._index)
+        except OSError as exc:
+            # On Windows an index cannot be replaced while somebody has it mapped: then it is good.
+            _LOG.warning("cannot keep the index of %s: %s", self.files[0].name, exc)
+
+    def _checked(self, file: int) -> Stamp:
+        stamp = self._index.files[file]
+        if not stamp.is_fresh:
+            raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
+        return stamp
+
+    def _read_encoded(
+        self, content: pa.Buffer, file: int, offset: int, length: int
+    ) -> pa.RecordBatch:
+        """Return a batch through a stream of its own: schema, dictionaries before it, batch."""
+        spans = [*self._schema_and_dictionaries(file, offset), (offset, length)]
+        stream = b"".join(content.slice(*span).to_pybytes() for span in spans)
+        with pa.ipc.open_stream(stream) as reader:
+            return decoded(reader.read_next_batch(), self.schema)
+
+    def _schema_and_dictionaries(self, file: int, offset: int) -> list[tuple[int, int]]:
+        known = self._index.dictionaries
+        before = known[(known[:, 0] == file) & (known[:, 1] < offset)]
+        wanted: list[tuple[int, int]] = []
+        complete: set[int] = set()
+        for _, begin, length, number, is_delta in reversed(before.tolist()):
+            if number not in complete:
+                wanted.append((begin, length))
+                if not is_delta:
+                    complete.add(number)
+        begin, length = self._index.schemas[file].tolist()
+        return [(begin, length), *reversed(wanted)]
+
+
+def open_table(
+    paths: Sequence[Path], options: IndexOptions, fingerprint: Callable[[Table], str]
+) -> Table:
+    """Return the table of some Arrow files, through the index on disk or a new one.
+
+    Args:
+        paths: Arrow streams or Arrow files, in the order of their rows, 1 or more.
+        fingerprint: Makes the fingerprint that is kept with a new index.
+
+    Raises:
+        DatasetNotFound: A file is not there.
+        DatasetDamaged: A file is no Arrow file, or is cut.
+        ContentChanged: A file changed while it was walked.
+    """
+    stamps = _stamps(paths)
+    kept = None if options.rebuild else load_index(index_path(options.folder, stamps), stamps)
+    if kept is not None and kept.fingerprint:
+        with contextlib.suppress(pa.ArrowException):
+            return Table(kept, options.folder)
+    table = Table(_walked_index(stamps, options.progress), options.folder).checked()
+    table = table.with_fingerprint(fingerprint(table))
+    if not table.is_fresh:
+        raise ContentChanged("Files of the dataset changed while it was indexed.")
+    table.save()
+    return table
+
+
+def count_rows(paths: Sequence[Path], folder: Path) -> int:
+    """Return the rows of some Arrow files: from their index if there is one, else by a walk.
+
+    Raises:
+        DatasetNotFound: A file is not there.
+        DatasetDamaged: A file is no Arrow file, or is cut.
+    """
+    stamps = _stamps(paths)
+    kept = load_index(index_path(folder, stamps), stamps)
+    return kept.rows if kept else sum(_rows_of(stamp) for stamp in stamps)
+
+
+@functools.lru_cache(65_536)
+def _rows_of(stamp: Stamp) -> int:
+    return sum(message.rows for message in messages(Path(stamp.path)))
+
+
+def _stamps(paths: Sequence[Path]) -> tuple[Stamp, ...]:
+    try:
+        return tuple(Stamp.of(path) for path in paths)
+    except OSError as exc:
+        name = Path(exc.filename or paths[0]).name
+        raise DatasetNotFound(f"File {name!r} of the dataset cannot be found.") from exc
+
+
+def _walked_index(stamps: tuple[Stamp, ...], progress: bool) -> BatchIndex:
+    try:
+        with tqdm(
+            total=sum(stamp.size for stamp in stamps),
+            desc="indexing",
+            unit="B",
+            unit_scale=True,
+            delay=_PROGRESS_AFTER_S,
+            disable=None if progress else True,
+        ) as bar:
+            return build_index(stamps, (_ticking(stamp, bar) for stamp in stamps))
+    except OSError as exc:
+        if isinstance(exc, DatasetDamaged):
+            raise
+        raise DatasetDamaged("A file of the dataset cannot be read.") from exc
+
+
+def _ticking(stamp: Stamp, bar: tqdm[Any]) -> Iterator[Message]:
+    done = 0
+    for count, message in enumerate(messages(Path(stamp.path))):
+        yield message
+        if count % _MESSAGES_A_TICK == 0:
+            end = message.offset + message.length
+            bar.update(end - done)
+            done = end
+    bar.update(stamp.size - done)
+
+
+def _mapped(stamp: Stamp) -> pa.Buffer:
+    # The buffer keeps the mapping; the descriptor is given back at once, so that ten thousand
+    # files need none.
+    with pa.memory_map(stamp.path) as opened:
+        return opened.read_buffer(stamp.size)
+
+
+def _reopened(files: tuple[Stamp, ...], folder: Path) -> Table:
+    """Return the table of a pickle: of the same files, or of none."""
+    kept = load_index(index_path(folder, files), files)
+    if kept is not None:
+        return Table(kept, folder)
+    for stamp in files:
+        if not stamp.is_fresh:
+            raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
+    return Table(_walked_index(files, progress=False), folder)
