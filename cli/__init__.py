@@ -1,0 +1,1 @@
+"""The ``fdss`` command."""

@@ -1,0 +1,134 @@
+"""The WSGI application: endpoints, the gate in front, errors as JSON, one log line a request."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from flask import Flask, Response, jsonify, request
+from flask.json.provider import JSONProvider
+from werkzeug.exceptions import HTTPException
+
+from fdss.access import install_access_log, shown_path
+from fdss.catalog import Catalog
+from fdss.config import ServerConfig
+from fdss.errors import (
+    AuthenticationRequired,
+    BadRequest,
+    BodyTooLarge,
+    FdssError,
+    MethodNotAllowed,
+    NotFound,
+    SettingError,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from fdss.gate import install_gate
+from fdss.scrubbing import Scrubber
+from fdss.views.datasets import datasets_blueprint
+from fdss.views.health import health_blueprint
+from fdss.views.load import load_blueprint
+from fdss.views.places import places_blueprint
+from fdss.views.rows import rows_blueprint
+from fdss.wire.names import JSON, REALM
+
+MAX_BODY_BYTES = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+_KINDS = {
+    400: BadRequest,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
+}
+
+
+class _Orjson(JSONProvider):
+    """JSON by orjson: strict, in the order of the keys."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        return Response(orjson.dumps(args[0] if args else kwargs), mimetype=JSON)
+
+
+def create_app(config: ServerConfig, catalog: Catalog) -> Flask:
+    """Return the application that serves a catalog.
+
+    Raises:
+        SettingError: The configuration has no token, and does not say ``no_auth`` either.
+    """
+    if config.auth_token is None and not config.no_auth:
+        raise SettingError("A server needs 'auth_token' or 'no_auth'.")
+    app = Flask("fdss", static_folder=None, template_folder=None)
+    app.json = _Orjson(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # A redirect to a tidier path would answer before the gate does.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = True
+    install_access_log(app)
+    install_gate(app, config.auth_token)
+    _install_errors(app, Scrubber(config))
+    for blueprint in (
+        health_blueprint(config),
+        datasets_blueprint(catalog),
+        rows_blueprint(catalog),
+        load_blueprint(catalog),
+        places_blueprint(config, catalog),
+    ):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _install_errors(app: Flask, scrubber: Scrubber) -> None:
+    @app.errorhandler(FdssError)
+    def known(error: FdssError) -> Response:
+        if error.status >= 500 and not isinstance(error, Unavailable):
+            logger.error("%s %s failed", request.method, shown_path(), exc_info=error)
+        return _response(error, scrubber)
+
+    @app.errorhandler(HTTPException)
+    def refused_by_routing(error: HTTPException) -> Response:
+        response = _response(_translated(error), scrubber)
+        for header, value in error.get_headers():
+            if header == "Allow":
+                response.headers[header] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        logger.error("%s %s failed", request.method, shown_path(), exc_info=error)
+        hint = "the server's log has the details"
+        return _response(FdssError("The server failed to answer.", hint=hint), scrubber)
+
+
+def _response(error: FdssError, scrubber: Scrubber) -> Response:
+    body = {field: scrubber.scrubbed(text) for field, text in error.as_json().items()}
+    response = jsonify(body)
+    response.status_code = error.status
+    if isinstance(error, AuthenticationRequired):
+        response.headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"'
+    if isinstance(error, Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _translated(error: HTTPException) -> FdssError:
+    asked = f"{request.method} {request.path[:200]}"
+    status = error.code or 500
+    if status == 404:
+        return NotFound(f"{asked}: there is no such endpoint.", hint="paths begin with /v1/")
+    if status == 405:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return MethodNotAllowed(f"{asked}: the endpoint answers to {allowed}.")
+    if status == 413:
+        return BodyTooLarge(f"{asked}: the body is larger than {MAX_BODY_BYTES:,} bytes.")
+    kind = _KINDS.get(status, BadRequest if status < 500 else FdssError)
+    return kind(f"{asked}: {error.description or error.name}")

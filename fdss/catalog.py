@@ -1,0 +1,185 @@
+"""The open datasets of a server: handle to backend."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fdss import places
+from fdss.arguments import LoadArguments
+from fdss.backend import Backend, BatchSource
+from fdss.config import ServerConfig
+from fdss.errors import UnknownHandle
+from fdss.handles import HandlesFile
+from fdss.policy import Grant, Source, grant
+from fdss.storage import OpenOptions, open_dataset
+
+logger = logging.getLogger(__name__)
+
+
+class ServedBackend(Backend, BatchSource, Protocol):
+    """What the server reads from: rows, their record batches, and whether they still hold."""
+
+    def is_stale(self) -> bool:
+        """Return whether the files changed since they were opened."""
+
+
+Opener = Callable[[Grant, LoadArguments], ServedBackend]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One open dataset.
+
+    Attributes:
+        arguments: What the client asked for; never a path of this machine it did not name.
+        source: Which rule of the policy allowed it.
+    """
+
+    arguments: LoadArguments
+    source: Source
+    backend: ServedBackend
+
+    @property
+    def handle(self) -> str:
+        """Return the handle clients name it by."""
+        return self.arguments.handle
+
+    def as_listed(self) -> dict[str, Any]:
+        """Return its line in the list of handles."""
+        return {
+            "handle": self.handle,
+            "length": len(self.backend),
+            "source": self.source,
+            "load_args": self.arguments.as_json(),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything a client may know about it."""
+        return {
+            **self.as_listed(),
+            "column_names": self.backend.column_names,
+            "fingerprint": self.backend.fingerprint,
+            "features": self.backend.features,
+        }
+
+
+class Catalog:
+    """Every dataset the server has open, each opened once, however many ask at a time.
+
+    Datasets stay open as long as the server runs. Handles of an earlier run open on first use,
+    under the policy of this run; one whose files changed is opened again on its next use.
+    """
+
+    def __init__(
+        self, config: ServerConfig, *, file: Path | None = None, opener: Opener | None = None
+    ) -> None:
+        """Start empty.
+
+        Args:
+            file: Where handles are kept over a restart; None forgets them.
+            opener: What opens a dataset; None for storage.
+        """
+        self._config = config
+        self._kept = HandlesFile(file) if file else None
+        self._opener = opener or storage_opener(config)
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self._opening: dict[str, Future[Entry]] = {}
+
+    def load(self, arguments: LoadArguments) -> Entry:
+        """Return the dataset these arguments name, opened now if it is not open.
+
+        Raises:
+            FdssError: The policy or storage refuses it; all that waited get the same error.
+        """
+        entry = self._entries.get(arguments.handle)
+        if entry is not None and not entry.backend.is_stale():
+            return entry
+        return self._opened_once(arguments, entry)
+
+    def get(self, handle: str) -> Entry:
+        """Return the dataset of a handle, of this run or an earlier one.
+
+        Raises:
+            UnknownHandle: No load ever made that handle.
+            FdssError: It was made by an earlier run and can no longer be opened.
+        """
+        entry = self._entries.get(handle)
+        arguments = entry.arguments if entry else self._kept_arguments(handle)
+        if arguments is None:
+            raise UnknownHandle(f"Unknown handle: {handle[:64]}")
+        return self.load(arguments)
+
+    def entries(self) -> list[Entry]:
+        """Return the datasets that are open now, by handle; nothing is opened for it."""
+        with self._lock:
+            return [self._entries[handle] for handle in sorted(self._entries)]
+
+    def _kept_arguments(self, handle: str) -> LoadArguments | None:
+        if self._kept is None:
+            return None
+        try:
+            with self._lock:
+                return self._kept.arguments_of(handle)
+        except OSError as error:
+            logger.error("handles of earlier runs cannot be read: %s", error)
+            return None
+
+    def _opened_once(self, arguments: LoadArguments, seen: Entry | None) -> Entry:
+        handle = arguments.handle
+        with self._lock:
+            now = self._entries.get(handle)
+            if now is not None and now is not seen:
+                return now
+            waiting = self._opening.get(handle)
+            if waiting is None:
+                mine = self._opening[handle] = Future[Entry]()
+        if waiting is not None:
+            return waiting.result()
+        return self._open(arguments, mine)
+
+    def _open(self, arguments: LoadArguments, future: Future[Entry]) -> Entry:
+        try:
+            granted = grant(arguments, self._config)
+            entry = Entry(arguments, granted.source, self._opener(granted, arguments))
+        except BaseException as error:
+            with self._lock:
+                del self._opening[arguments.handle]
+            future.set_exception(error)
+            raise
+        with self._lock:
+            self._entries[arguments.handle] = entry
+            del self._opening[arguments.handle]
+            self._keep(arguments)
+        future.set_result(entry)
+        return entry
+
+    def _keep(self, arguments: LoadArguments) -> None:
+        if self._kept is None:
+            return
+        try:
+            self._kept.add(arguments)
+        except OSError as error:
+            logger.error("handle %s is not kept over a restart: %s", arguments.handle, error)
+
+
+def storage_opener(config: ServerConfig) -> Opener:
+    """Return what opens granted datasets from this machine's caches and folders."""
+    options = OpenOptions(
+        index_folder=places.index_folder(),
+        datasets_cache=places.datasets_cache(),
+        hub_cache=places.hub_cache(),
+        downloads=config.allow_downloads,
+        builders=config.allow_paths,
+    )
+
+    def opener(granted: Grant, arguments: LoadArguments) -> ServedBackend:
+        return open_dataset(granted.location, arguments, options)
+
+    return opener

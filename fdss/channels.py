@@ -1,0 +1,223 @@
+"""How responses leave: streams that take turns, so that no client can hold a thread.
+
+waitress gives a thread to a response until its last byte is buffered, so a client that does not
+read holds one for ever. Here a response is written in turns. A turn asks the application for
+chunks and sends them until the kernel takes no more; then the response is parked, and its thread
+serves another. The main loop sends what is pending, and once little of it is left gives the
+response its next turn. A client that reads slowly or not at all costs what is pending for it and
+nothing else; a client that reads fast gives way after ``TURN_BYTES`` when others wait.
+
+Rests on private names of waitress 3.0 (``tests/server/test_channels.py`` holds them to it).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from typing import Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+
+from fdss.responses import Buffer, StreamTask, Views
+
+#: A response is parked above the first, and gets its next turn below the second.
+HIGH_WATER_BYTES = 1 << 18
+LOW_WATER_BYTES = 1 << 17
+#: What a response sends in one turn while others wait for theirs.
+TURN_BYTES = 1 << 22
+#: Most buffers given to the kernel in one call.
+VECTORS = 64
+
+logger = logging.getLogger(__name__)
+
+
+class StreamChannel(HTTPChannel):  # type: ignore[misc]
+    """A connection whose responses take turns.
+
+    ``_turn`` is true while a thread has the turn, and the main loop then leaves the socket alone:
+    it would find it writable again and again, and take the interpreter from the thread that
+    writes. ``_parked`` is true while a response waits for its pending bytes to leave. Both change
+    under ``outbuf_lock``.
+    """
+
+    task_class = StreamTask
+
+    # waitress has no annotations of its own.
+    requests: list[Any]
+    connected: bool
+    will_close: bool
+    close_when_flushed: bool
+    total_outbufs_len: int
+
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
+        self._task: StreamTask | None = None
+        self._turn = False
+        self._parked = False
+        super().__init__(server, sock, addr, adj, map=map)
+        self.outbufs = [Views()]
+
+    # ---- the main loop's side
+
+    def writable(self) -> bool:
+        """Return whether the main loop has something to send or to close."""
+        if self._turn:
+            return False
+        return bool(self.total_outbufs_len or self.will_close or self.close_when_flushed)
+
+    def handle_write(self) -> None:
+        """Send what is pending; give a parked response its next turn when little is left."""
+        with self.outbuf_lock:
+            if self._turn:
+                return
+            self._flush_exception(self._flush_some)
+            if self._parked and self.connected and self.total_outbufs_len <= LOW_WATER_BYTES:
+                self._resume()
+        if self.close_when_flushed and not self.total_outbufs_len:
+            self.close_when_flushed = False
+            self.will_close = True
+        if self.will_close:
+            self.handle_close()
+
+    def handle_close(self) -> None:
+        """Close the connection; a parked response gets a last turn, to be told."""
+        super().handle_close()
+        with self.outbuf_lock:
+            if self._parked:
+                self._resume()
+
+    def cancel(self) -> None:
+        """Give up what was to be answered, at shutdown."""
+        super().cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.close()
+
+    def _resume(self) -> None:
+        self._parked = False
+        self.server.add_task(self)
+
+    # ---- the threads' side
+
+    def service(self) -> None:
+        """Take one turn: begin the response or go on with it."""
+        with self.outbuf_lock:
+            self._turn = True
+        over = True
+        try:
+            over = self._take_turn()
+        finally:
+            if over:
+                self._end_response()
+            self._end_turn(parked=not over)
+
+    def write_soon(self, data: Buffer) -> int:
+        """Take bytes to send; what limits them is the turn, which ends when many are pending."""
+        if not self.connected:
+            raise ClientDisconnected
+        if data:
+            with self.outbuf_lock:
+                self.outbufs[0].append(data)
+                self.total_outbufs_len += len(data)
+        return len(data)
+
+    def _take_turn(self) -> bool:
+        """Return whether the response is over."""
+        task = self._task
+        try:
+            if not self.connected:
+                raise ClientDisconnected
+            if task is None:
+                task = self._task = self._begin()
+                if task is None:
+                    return True
+            sent_bytes = 0
+            while (size := task.advance()) is not None:
+                self._flush()
+                sent_bytes += size
+                if self.total_outbufs_len > HIGH_WATER_BYTES:
+                    return False
+                if sent_bytes > TURN_BYTES and self.server.others_wait(self):
+                    return False
+            self._flush()
+        except (ClientDisconnected, OSError):
+            # An application that has logged why its body ends raises an OSError, as in waitress.
+            self._break_off()
+        except Exception:
+            # The edge: whatever else the application raised ends here.
+            logger.exception("response to %s failed", self._path)
+            self._break_off()
+        return True
+
+    def _begin(self) -> StreamTask | None:
+        request = self.requests[0]
+        if request.error:
+            self.error_task_class(self, request).service()
+            self._flush()
+            self.close_when_flushed = True
+            return None
+        task = self.task_class(self, request)
+        self._task = task
+        task.begin()
+        return task
+
+    def _flush(self) -> None:
+        with self.outbuf_lock:
+            _, failed = self._flush_exception(self._flush_some, do_close=False)
+        if failed or not self.connected:
+            raise ClientDisconnected
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        """Send until nothing is pending or the kernel takes no more; return whether any went."""
+        views: Views = self.outbufs[0]
+        any_sent = False
+        while views and (sent_bytes := self._send_first(views, do_close)):
+            views.skip(sent_bytes)
+            self.total_outbufs_len -= sent_bytes
+            any_sent = True
+        if any_sent:
+            self.last_activity = time.time()
+        return any_sent
+
+    def _send_first(self, views: Views, do_close: bool) -> int:
+        if not hasattr(socket.socket, "sendmsg"):
+            return int(self.send(views.first(1)[0], do_close=do_close))
+        try:
+            return int(self.socket.sendmsg(views.first(VECTORS)))
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def _break_off(self) -> None:
+        """Close the connection without the end of the body, so that the client sees it is cut."""
+        self.will_close = True
+
+    def _end_response(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.close()
+        with self.requests_lock:
+            request = self.requests.pop(0) if self.requests else None
+            if request is not None:
+                request.close()
+            if self.will_close or (task is not None and task.close_on_finish):
+                self.close_when_flushed = True
+            if self.close_when_flushed:
+                for waiting in self.requests:
+                    waiting.close()
+                self.requests = []
+
+    def _end_turn(self, *, parked: bool) -> None:
+        self.last_activity = time.time()
+        with self.outbuf_lock:
+            self._turn = False
+            # Pending bytes wake the main loop, which gives the next turn when they are sent.
+            self._parked = parked and self.connected and self.total_outbufs_len > LOW_WATER_BYTES
+            again = (parked or self.requests) and not self._parked
+        if again:
+            self.server.add_task(self)
+        if self.connected:
+            self.server.pull_trigger()
+
+    @property
+    def _path(self) -> str:
+        return self.requests[0].path if self.requests else "?"

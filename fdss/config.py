@@ -1,0 +1,130 @@
+"""What one server was started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fdss import tokens
+from fdss.errors import SettingError
+from fdss.hosts import is_loopback
+from fdss.settings import BY_KEY, DEFAULT_HOST, DEFAULT_PORT, DEFAULT_THREADS
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The settings of one server, checked; ``fdss.settings`` says what each one does.
+
+    Attributes:
+        auth_token: Token that clients must send. A server that runs always has one, unless
+            ``no_auth``.
+        local: Absolute path of each named local dataset.
+
+    Raises:
+        SettingError: A value is out of range, or two of them contradict each other.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    log_level: str = "INFO"
+    auth_token: str | None = field(default=None, repr=False)
+    auth_token_file: Path | None = None
+    no_auth: bool = False
+    regen_token: bool = False
+    quiet_tokens: bool = False
+    no_hf: bool = False
+    allow_paths: bool = False
+    allow_downloads: bool = False
+    show_paths: bool = False
+    local: Mapping[str, Path] = field(default_factory=dict)
+    insecure: bool = False
+    threads: int = DEFAULT_THREADS
+
+    def __post_init__(self) -> None:
+        _check_values(self)
+        _check_auth(self)
+        _check_host(self)
+        for name, path in self.local.items():
+            _check_local(name, path)
+
+    def as_lines(self) -> list[str]:
+        """Return one ``key: value`` line a setting, the token's value left out."""
+        shown = {field_.name: getattr(self, field_.name) for field_ in fields(self)}
+        shown["auth_token"] = "(set)" if self.auth_token else None
+        shown["local"] = ", ".join(f"{name}={path}" for name, path in sorted(self.local.items()))
+        return [f"{key}: {'' if value is None else value}".rstrip() for key, value in shown.items()]
+
+
+def parse_local(text: str) -> tuple[str, Path]:
+    """Return the name and absolute path in ``NAME=PATH``; ``~`` is the home folder.
+
+    Raises:
+        SettingError: There is no ``=``, or nothing before or after it.
+    """
+    name, separator, path = text.partition("=")
+    if not separator or not name.strip() or not path.strip():
+        raise SettingError(f"Setting 'local' takes NAME=PATH, found {text!r}.")
+    return name.strip(), absolute(path.strip())
+
+
+def absolute(path: str) -> Path:
+    """Return a path with the home folder filled in, made absolute; links stay as they are.
+
+    Raises:
+        SettingError: The home folder of ``~name`` is not known.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingError(f"The home folder in {path!r} is not known.") from error
+
+
+def _check_values(config: ServerConfig) -> None:
+    for key, setting in BY_KEY.items():
+        value: Any = getattr(config, key)
+        if setting.choices and value not in setting.choices:
+            raise SettingError(
+                f"Setting {key!r} is one of {', '.join(setting.choices)}; found {value!r}."
+            )
+        if setting.bounds and not setting.bounds[0] <= value <= setting.bounds[1]:
+            raise SettingError(
+                f"Setting {key!r} is {setting.bounds[0]} to {setting.bounds[1]}; found {value!r}."
+            )
+
+
+def _check_auth(config: ServerConfig) -> None:
+    given = [key for key in ("auth_token", "auth_token_file", "no_auth") if getattr(config, key)]
+    if config.regen_token:
+        given.append("regen_token")
+    if len(given) > 1:
+        raise SettingError(
+            f"Settings {' and '.join(repr(key) for key in given)} contradict each other.",
+            hint="give at most one of them",
+        )
+    if config.auth_token is not None and not tokens.is_sendable(config.auth_token):
+        raise SettingError(
+            "Setting 'auth_token' must be visible ASCII characters without spaces, 1 or more."
+        )
+
+
+def _check_host(config: ServerConfig) -> None:
+    if not config.host.strip():
+        raise SettingError("Setting 'host' is empty.", hint="127.0.0.1 is this machine only")
+    if not is_loopback(config.host) and not config.insecure:
+        raise SettingError(
+            f"Host {config.host!r} can be reached from other machines, and there is no TLS: "
+            "tokens and rows would cross the network in the clear.",
+            hint="set up TLS, keep the default host and forward the port over SSH, "
+            "or accept the risk with --insecure",
+        )
+
+
+def _check_local(name: str, path: Path) -> None:
+    if not name or name != name.strip() or not name.isprintable():
+        raise SettingError(f"Local dataset name {name!r} is empty or has odd characters.")
+    if "/" in name or "\\" in name:
+        raise SettingError(f"Local dataset name {name!r} must not contain a slash.")
+    if not path.exists():
+        raise SettingError(f"Local dataset {name!r}: there is nothing at {str(path)!r}.")

@@ -1,0 +1,136 @@
+"""A response that is written chunk by chunk, and the bytes of it that wait to be sent.
+
+Rests on private names of waitress 3.0 (``tests/server/test_channels.py`` holds them to it).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from waitress.task import WSGITask
+
+Buffer = bytes | memoryview
+
+logger = logging.getLogger(__name__)
+
+
+class Views:
+    """Bytes that wait to be sent, as they were handed over: not copied, not spooled."""
+
+    def __init__(self) -> None:
+        self._views: deque[memoryview] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return self._bytes
+
+    def append(self, data: Buffer) -> None:
+        """Add bytes at the end."""
+        view = memoryview(data).cast("B")
+        self._views.append(view)
+        self._bytes += len(view)
+
+    def first(self, count: int) -> list[memoryview]:
+        """Return up to ``count`` buffers from the front."""
+        return list(islice(self._views, count))
+
+    def skip(self, sent_bytes: int) -> None:
+        """Remove bytes from the front."""
+        self._bytes -= sent_bytes
+        while sent_bytes:
+            head = self._views[0]
+            if sent_bytes < len(head):
+                self._views[0] = head[sent_bytes:]
+                return
+            sent_bytes -= len(head)
+            self._views.popleft()
+
+    def close(self) -> None:
+        """Forget what is left."""
+        self._views.clear()
+        self._bytes = 0
+
+
+class StreamTask(WSGITask):  # type: ignore[misc]
+    """A response that is written chunk by chunk, on a connection that lives on."""
+
+    # waitress has no annotations of its own.
+    content_length: int | None
+    content_bytes_written: int
+    chunked_response: bool
+    wrote_header: bool
+
+    def __init__(self, channel: Any, request: Any) -> None:
+        super().__init__(channel, request)
+        self._app_iter: Iterable[Buffer] | None = None
+        self._chunks: Iterator[Buffer] = iter(())
+
+    def begin(self) -> None:
+        """Call the application; its response's head is written with the first chunk."""
+        self.start()
+        app_iter = self.channel.server.application(self.get_environment(), self._start_response)
+        self._app_iter = app_iter
+        if self.content_length is None and isinstance(app_iter, list) and len(app_iter) == 1:
+            self.content_length = len(app_iter[0])
+        self._chunks = iter(app_iter)
+
+    def advance(self) -> int | None:
+        """Write one chunk and return its size in bytes; None after the last."""
+        for chunk in self._chunks:
+            if chunk:
+                self.write(chunk)
+            return len(chunk)
+        expected = 0 if self._is_head or not self.has_body else self.content_length or 0
+        if self.content_bytes_written < expected:
+            logger.error("a response ended before its Content-Length")
+            self.set_close_on_finish()
+        self.finish()
+        return None
+
+    def close(self) -> None:
+        """Tell the application that its response is over, finished or not."""
+        app_iter, self._app_iter = self._app_iter, None
+        close = getattr(app_iter, "close", None)
+        if close is not None:
+            close()
+
+    def write(self, data: Buffer) -> None:
+        """Write a chunk of the body, and the head before the first."""
+        if not self.wrote_header:
+            self.channel.write_soon(self.build_response_header())
+            self.wrote_header = True
+        if not data or not self.has_body or self._is_head:
+            return
+        self.content_bytes_written += len(data)
+        if not self.chunked_response:
+            self.channel.write_soon(data)
+            return
+        for part in (b"%X\r\n" % len(data), data, b"\r\n"):
+            self.channel.write_soon(part)
+
+    def set_close_on_finish(self) -> None:
+        """Close the connection afterwards, but not merely because a body is chunked."""
+        asked = self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.chunked_response and not self.wrote_header and not asked:
+            return
+        super().set_close_on_finish()
+
+    @property
+    def _is_head(self) -> bool:
+        return bool(self.request.command == "HEAD")
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> None:
+        if self.wrote_header and exc_info:
+            raise exc_info[1]
+        self.complete = True
+        self.status = status
+        self.response_headers = list(headers)
+        for name, value in headers:
+            if name.lower() == "content-length":
+                self.content_length = int(value)

@@ -1,0 +1,110 @@
+"""The one table of the server's settings: flags, keys of the file, types, defaults, help.
+
+The command line, the configuration file and the documentation are all made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8766
+DEFAULT_THREADS = 16
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+MAX_PORT = 65_535
+MAX_THREADS = 256
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of the server.
+
+    Attributes:
+        key: Name in the configuration file and in ``ServerConfig``.
+        kind: ``str``, ``int``, ``bool`` (a flag without a value) or ``dict`` (NAME=PATH).
+        default: Value when neither flag nor file gives one.
+        help: What it does, one sentence.
+        short: One-letter flag, or empty.
+        metavar: What stands for the value in the help.
+        choices: The only values, or empty for any.
+        bounds: Smallest and largest value of an integer.
+    """
+
+    key: str
+    kind: type
+    default: Any
+    help: str
+    short: str = ""
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    bounds: tuple[int, int] | None = None
+
+    @property
+    def flag(self) -> str:
+        """Return the long flag of the command line."""
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return every flag, the long one first."""
+        return (self.flag, self.short) if self.short else (self.flag,)
+
+
+SETTINGS = (
+    Setting("host", str, DEFAULT_HOST, "Address to listen on.", short="-H", metavar="ADDRESS"),
+    Setting(
+        "port",
+        int,
+        DEFAULT_PORT,
+        "Port to listen on; 0 takes any free one.",
+        short="-p",
+        bounds=(0, MAX_PORT),
+    ),
+    Setting(
+        "log_level",
+        str,
+        "INFO",
+        "Least serious messages that are logged.",
+        short="-l",
+        choices=LOG_LEVELS,
+    ),
+    Setting(
+        "auth_token",
+        str,
+        None,
+        "Token that clients must send; other local users see it in the process list.",
+        metavar="TOKEN",
+    ),
+    Setting(
+        "auth_token_file",
+        str,
+        None,
+        "File with the token that clients must send, mode 0600.",
+        metavar="FILE",
+    ),
+    Setting("no_auth", bool, False, "Serve everybody who can reach the port, without a token."),
+    Setting("regen_token", bool, False, "Replace the kept token of this port by a fresh one."),
+    Setting("quiet_tokens", bool, False, "Do not print the token at start."),
+    Setting("no_hf", bool, False, "Serve no Hub datasets, only the named local ones."),
+    Setting("allow_paths", bool, False, "Let clients load by absolute path and by file format."),
+    Setting("allow_downloads", bool, False, "Download Hub datasets that are not cached."),
+    Setting("show_paths", bool, False, "Tell clients where the served datasets lie."),
+    Setting(
+        "local",
+        dict,
+        {},
+        "Serve a dataset on this machine as local/NAME; repeatable.",
+        metavar="NAME=PATH",
+    ),
+    Setting("insecure", bool, False, "Listen beyond this machine without TLS."),
+    Setting(
+        "threads",
+        int,
+        DEFAULT_THREADS,
+        "Threads that make rows; other requests have their own.",
+        bounds=(1, MAX_THREADS),
+    ),
+)
+
+BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -1,0 +1,109 @@
+"""The query of GET /v1/datasets/{handle}/iter, read strictly, as a selection."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from werkzeug.datastructures import MultiDict
+
+from fdss.backend import DEFAULT_BLOCK_ROWS, MAX_BLOCK_ROWS, MAX_SEED, MAX_WINDOW_ROWS, Selection
+from fdss.errors import BadParameter, UnknownColumn
+from fdss.wire.names import MAX_COUNT
+
+PARAMETERS = (
+    "position",
+    "limit",
+    "seed",
+    "block",
+    "window",
+    "stride",
+    "rows",
+    "columns",
+    "types",
+    "compression",
+)
+REPEATABLE = frozenset({"columns"})
+
+_INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_RANGE = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
+
+
+def selection_of(query: MultiDict[str, str], length: int, column_names: list[str]) -> Selection:
+    """Return which rows a query asks of a dataset.
+
+    A position past the end and ``limit=0`` select nothing.
+
+    Args:
+        length: Stored rows of the dataset.
+        column_names: Columns of the dataset.
+
+    Raises:
+        BadParameter: A parameter is unknown, given twice, malformed or out of range.
+        UnknownColumn: The dataset has no such column.
+    """
+    _check_names(query)
+    rows = _rows(query.get("rows"), length)
+    position = _integer(query, "position", 0, MAX_COUNT) or 0
+    limit = _integer(query, "limit", 0, MAX_COUNT)
+    stride = _integer(query, "stride", 1, MAX_COUNT) or 1
+    block = _integer(query, "block", 1, MAX_BLOCK_ROWS)
+    positions = range(min(position, len(rows)), len(rows), stride)
+    return Selection(
+        rows=rows,
+        positions=positions if limit is None else positions[:limit],
+        seed=_integer(query, "seed", 0, MAX_SEED),
+        block=DEFAULT_BLOCK_ROWS if block is None else block,
+        window=_integer(query, "window", 0, MAX_WINDOW_ROWS) or 0,
+        columns=_columns(query.getlist("columns"), column_names),
+    )
+
+
+def _check_names(query: MultiDict[str, str]) -> None:
+    known = f"known parameters are {', '.join(PARAMETERS)}"
+    for name in query:
+        if name not in PARAMETERS:
+            raise BadParameter(f"Parameter {name[:80]!r} is unknown.", hint=known)
+        if name not in REPEATABLE and len(query.getlist(name)) > 1:
+            raise BadParameter(f"Parameter {name!r} is given more than once.")
+
+
+def _integer(query: MultiDict[str, str], name: str, smallest: int, largest: int) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if not _INTEGER.fullmatch(text) or not smallest <= int(text) <= largest:
+        raise BadParameter(
+            f"Parameter {name!r} is an integer from {smallest} to {largest}; found {text[:80]!r}."
+        )
+    return int(text)
+
+
+def _rows(text: str | None, length: int) -> range:
+    if text is None:
+        return range(length)
+    found = _RANGE.fullmatch(text)
+    if not found:
+        raise BadParameter(f"Parameter 'rows' is begin:end or begin:end:step; found {text[:80]!r}.")
+    begin, end, step = int(found[1]), int(found[2]), int(found[3] or 1)
+    if not begin <= end <= length or step < 1:
+        raise BadParameter(
+            f"Parameter 'rows' lies within 0:{length} and has a step of 1 or more; found {text!r}."
+        )
+    return range(begin, end, step)
+
+
+def _columns(values: list[str], column_names: list[str]) -> tuple[str, ...] | None:
+    """Return the named columns; a name's own commas and percent signs are percent-encoded."""
+    if not values:
+        return None
+    names = [unquote(name) for value in values for name in value.split(",")]
+    for name in names:
+        if name not in column_names:
+            raise UnknownColumn(
+                f"The dataset has no column {name[:80]!r}.",
+                hint=f"its columns are {', '.join(column_names)}",
+            )
+    if len(set(names)) < len(names):
+        raise BadParameter("Parameter 'columns' names a column twice.")
+    return tuple(names)

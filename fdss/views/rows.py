@@ -1,0 +1,80 @@
+"""GET /v1/datasets/{handle}/iter: the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from flask import Blueprint, Response, request
+
+from fdss.access import note_handle, note_stream
+from fdss.catalog import Catalog
+from fdss.errors import ContentChanged
+from fdss.views.parameters import selection_of
+from fdss.views.streams import Chunk, RowStream, head_of
+from fdss.wire.encodings import choose_encoding
+from fdss.wire.names import (
+    LENGTH_HEADER,
+    ORDER_HEADER,
+    ORDER_VERSION,
+    POSITION_HEADER,
+    ROWS_HEADER,
+    iter_path,
+)
+
+
+def rows_blueprint(catalog: Catalog) -> Blueprint:
+    """Return GET /v1/datasets/{handle}/iter.
+
+    Everything that can be refused is refused, and the first chunk made, before the status is
+    sent. A failure after that cuts the connection, which no client can take for the end.
+    """
+    blueprint = Blueprint("rows", __name__)
+
+    @blueprint.get(iter_path("<handle>"))
+    def stream_rows(handle: str) -> Response:
+        note_handle(handle)
+        backend = catalog.get(handle).backend
+        _check_content(backend.fingerprint)
+        selection = selection_of(request.args, len(backend), backend.column_names)
+        encoding = choose_encoding(request.headers.get("Accept"), request.args)
+        headers = {
+            **encoding.headers,
+            ROWS_HEADER: str(len(selection)),
+            POSITION_HEADER: request.args.get("position", "0"),
+            LENGTH_HEADER: str(len(selection.rows)),
+            ORDER_HEADER: ORDER_VERSION,
+            "ETag": f'"{backend.fingerprint}"',
+            "Content-Type": encoding.media_type,
+        }
+        if request.method == "HEAD":
+            return _headers_only(headers)
+        return _streamed(encoding.encode(backend, selection), len(selection), headers)
+
+    return blueprint
+
+
+def _headers_only(headers: dict[str, str]) -> Response:
+    response = Response(headers=headers)
+    # Flask would say 0, the length of this answer and not of the one it stands for.
+    response.automatically_set_content_length = False
+    return response
+
+
+def _streamed(chunks: Iterator[Chunk], rows: int, headers: dict[str, str]) -> Response:
+    head, is_whole = head_of(chunks)
+    stream = RowStream(head, chunks, rows=rows, media_type=headers["Content-Type"])
+    note_stream(stream)
+    # The listener sends memory views as they are; Flask's types know only bytes.
+    response = Response(cast("Iterable[bytes]", stream), headers=headers)
+    if is_whole:
+        response.content_length = sum(map(len, head))
+    return response
+
+
+def _check_content(fingerprint: str) -> None:
+    wanted = request.if_match
+    if "If-Match" in request.headers and not wanted.contains(fingerprint):
+        raise ContentChanged(
+            f"The content is {fingerprint}, the request is for {request.headers['If-Match'][:200]}."
+        )

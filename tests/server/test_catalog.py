@@ -1,0 +1,219 @@
+"""The catalog: once per handle, over restarts, and again when files change."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdss.arguments import LoadArguments
+from fdss.catalog import Catalog
+from fdss.config import ServerConfig
+from fdss.errors import DatasetNotFound, PathsDisabled, UnknownHandle, UnknownLocal
+from fdss.policy import Grant
+
+Maker = Callable[..., Any]
+ROWS = LoadArguments("local/rows")
+THREADS = 8
+
+
+class _Opener:
+    """Opens a backend, and counts how often; waits for ``let_go`` when told to."""
+
+    def __init__(self, make: Maker) -> None:
+        self.make = make
+        self.opened: list[LoadArguments] = []
+        self.arrived = threading.Semaphore(0)
+        self.let_go = threading.Event()
+        self.let_go.set()
+        self.error: Exception | None = None
+
+    def __call__(self, granted: Grant, arguments: LoadArguments) -> Any:
+        self.opened.append(arguments)
+        self.arrived.release()
+        assert self.let_go.wait(30)
+        if self.error is not None:
+            raise self.error
+        return self.make(fingerprint=str(len(self.opened)))
+
+
+@pytest.fixture
+def opener(table_backend: Maker) -> _Opener:
+    """Return an opener that counts."""
+    return _Opener(table_backend)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return where handles are kept."""
+    return tmp_path / "state" / "8766.handles.json"
+
+
+def test_concurrent_loads_of_one_handle_open_once(config: ServerConfig, opener: _Opener) -> None:
+    """All who ask while it opens get the one backend."""
+    opener.let_go.clear()
+    catalog = Catalog(config, opener=opener)
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = [pool.submit(catalog.load, ROWS) for _ in range(THREADS)]
+        assert opener.arrived.acquire(timeout=30)
+        opener.let_go.set()
+        entries = [future.result(30) for future in waiting]
+
+    assert len(opener.opened) == 1
+    assert all(entry is entries[0] for entry in entries)
+
+
+def test_a_failed_load_fails_alike_for_all_and_is_tried_again(
+    config: ServerConfig, opener: _Opener
+) -> None:
+    """Whoever waited gets the very same error; the next load starts anew."""
+    opener.let_go.clear()
+    opener.error = DatasetNotFound("It is not there.")
+    catalog = Catalog(config, opener=opener)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(catalog.load, ROWS)
+        assert opener.arrived.acquire(timeout=30)
+        second = pool.submit(catalog.load, ROWS)
+        assert not opener.arrived.acquire(timeout=0.2)
+        opener.let_go.set()
+        errors = [first.exception(30), second.exception(30)]
+
+    assert errors == [opener.error] * 2
+    opener.error = None
+    assert catalog.load(ROWS).backend.fingerprint == "2"
+
+
+def test_loads_of_different_handles_run_side_by_side(config: ServerConfig, opener: _Opener) -> None:
+    """A long load holds up no other one."""
+    opener.let_go.clear()
+    catalog = Catalog(config, opener=opener)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(catalog.load, replace(ROWS, split=split)) for split in "ab"]
+        arrived = [opener.arrived.acquire(timeout=30) for _ in waiting]
+        opener.let_go.set()
+
+        assert arrived == [True, True]
+        assert [future.result(30).source for future in waiting] == ["local", "local"]
+
+
+def test_handles_survive_a_restart(config: ServerConfig, opener: _Opener, file: Path) -> None:
+    """A later run opens a handle of an earlier one on first use, and lists it from then on."""
+    handle = Catalog(config, file=file, opener=opener).load(ROWS).handle
+    later = Catalog(config, file=file, opener=opener)
+
+    assert later.entries() == []
+    assert later.get(handle).arguments == ROWS
+    assert [entry.handle for entry in later.entries()] == [handle]
+    assert len(opener.opened) == 2
+
+
+def test_what_is_kept_is_opened_under_the_policy_of_today(
+    config: ServerConfig, opener: _Opener, file: Path, tmp_path: Path
+) -> None:
+    """A handle gives no right that the running server does not give."""
+    yesterday = Catalog(replace(config, allow_paths=True), file=file, opener=opener)
+    handles = [yesterday.load(ROWS).handle, yesterday.load(LoadArguments(str(tmp_path))).handle]
+    today = Catalog(replace(config, local={}), file=file, opener=opener)
+
+    with pytest.raises(UnknownLocal):
+        today.get(handles[0])
+    with pytest.raises(PathsDisabled):
+        today.get(handles[1])
+
+
+def test_handles_loaded_at_once_are_all_kept(
+    config: ServerConfig, opener: _Opener, file: Path
+) -> None:
+    """No handle is lost when many are loaded at the same time."""
+    catalog = Catalog(config, file=file, opener=opener)
+    loads = [replace(ROWS, split=f"split{number}") for number in range(20)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        handles = [entry.handle for entry in pool.map(catalog.load, loads)]
+
+    assert set(json.loads(file.read_text())["handles"]) == set(handles)
+    assert os.listdir(file.parent) == [file.name]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe\x00",
+        b"[]",
+        b'{"version": 2, "handles": {}}',
+        b'{"version": 1, "handles": []}',
+        b'{"version": 1, "handles": {"a": 1}}',
+        b'{"version": 1, "handles": {"a": {"path": 1}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_corrupt_file_is_set_aside_and_reported(
+    config: ServerConfig,
+    opener: _Opener,
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes,
+) -> None:
+    """The server runs on without the handles of before; what was in the file stays."""
+    file.parent.mkdir()
+    file.write_bytes(content)
+    catalog = Catalog(config, file=file, opener=opener)
+
+    with pytest.raises(UnknownHandle):
+        catalog.get("0123456789abcdef")
+    assert file.with_name(file.name + ".corrupt").read_bytes() == content
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert catalog.load(ROWS).handle in file.read_text()
+
+
+def test_a_handle_that_is_not_that_of_its_arguments_is_unknown(
+    config: ServerConfig, opener: _Opener, file: Path
+) -> None:
+    """A changed file cannot give a handle other arguments."""
+    file.parent.mkdir()
+    entry = {"0123456789abcdef": ROWS.as_json()}
+    file.write_text(json.dumps({"version": 1, "handles": entry}))
+
+    with pytest.raises(UnknownHandle):
+        Catalog(config, file=file, opener=opener).get("0123456789abcdef")
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_restart(
+    config: ServerConfig, opener: _Opener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A load succeeds although its handle cannot be kept, and the log says so."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    catalog = Catalog(config, file=blocked / "8766.handles.json", opener=opener)
+
+    assert catalog.load(ROWS).handle == ROWS.handle
+    assert "is not kept over a restart" in caplog.text
+
+
+def test_a_stale_dataset_is_opened_again(config: ServerConfig, opener: _Opener) -> None:
+    """Once the files changed, the next use sees the new content under the same handle."""
+    catalog = Catalog(config, opener=opener)
+    backend: Any = catalog.load(ROWS).backend
+    backend.stale = True
+
+    assert catalog.get(ROWS.handle).backend.fingerprint == "2"
+    assert catalog.load(ROWS).backend.fingerprint == "2"
+    assert len(opener.opened) == 2
+
+
+def test_a_local_and_its_path_are_two_handles(config: ServerConfig, opener: _Opener) -> None:
+    """A handle is made of what the client said, so it never tells where a local lies."""
+    catalog = Catalog(replace(config, allow_paths=True), opener=opener)
+    named, pathed = catalog.load(ROWS), catalog.load(LoadArguments(str(config.local["rows"])))
+
+    assert named.handle != pathed.handle
+    assert (named.source, pathed.source) == ("local", "path")
