@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .schemas import has_views
 from .views import Span, View
 
 Numbers = NDArray[np.int64]
@@ -30,6 +31,7 @@ class BatchReader:
     def __init__(self, view: View, columns: tuple[str, ...] | None) -> None:
         self._view = view
         self._columns = None if columns is None else list(columns)
+        self._can_take = not any(has_views(field.type) for field in view.schema)
         self._latest: OrderedDict[int, pa.RecordBatch] = OrderedDict()
         self._limit = _KEPT_BATCHES if view.is_zero_copy else _KEPT_COPIES
 
@@ -80,7 +82,8 @@ class BatchReader:
         keys, offsets = self._view.located(rows)
         starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) != 1))
         is_kept = len(np.unique(keys)) <= self._limit
-        if is_kept and (len(starts) * _MIN_RUN_ROWS <= len(rows) or len(starts) == 1):
+        is_run = len(starts) * _MIN_RUN_ROWS <= len(rows) or len(starts) == 1
+        if not self._can_take or (is_kept and is_run):
             return _joined(list(self._slices(keys, offsets, starts)))
         order = np.lexsort((offsets, keys))
         pieces, places = self._sorted_pieces(keys[order], offsets[order])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -23,11 +24,19 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
 
 def has_dictionaries(type_: pa.DataType) -> bool:
     """Tell whether a type is dictionary-encoded, or holds one that is."""
+    return _is_any(type_, pa.types.is_dictionary)
+
+
+def has_views(type_: pa.DataType) -> bool:
+    """Tell whether a type is a view of strings or bytes, or holds one: Arrow cannot take them."""
+    kinds = (pa.types.is_string_view, pa.types.is_binary_view)
+    return _is_any(type_, lambda inner: any(is_kind(inner) for is_kind in kinds))
+
+
+def _is_any(type_: pa.DataType, wanted: Callable[[pa.DataType], bool]) -> bool:
     if isinstance(type_, pa.BaseExtensionType):
-        return has_dictionaries(type_.storage_type)
-    if pa.types.is_dictionary(type_):
-        return True
-    return any(has_dictionaries(inner.type) for inner in _inner_fields(type_))
+        return _is_any(type_.storage_type, wanted)
+    return wanted(type_) or any(_is_any(inner.type, wanted) for inner in _inner_fields(type_))
 
 
 def decoded(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
