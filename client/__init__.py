@@ -1,0 +1,45 @@
+"""What a training job imports: datasets that lie here or at a server, read the same way.
+
+Names are imported when they are first used, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fdss.storage import ArrowBackend as ArrowBackend
+
+    from .dataset import ComposableIterableDataset as ComposableIterableDataset
+    from .loader import fast_load_iterable_dataset as fast_load_iterable_dataset
+    from .loader import local_load as local_load
+    from .memory import InMemoryBackend as InMemoryBackend
+    from .remote import RemoteBackend as RemoteBackend
+    from .remote import load_remote as load_remote
+    from .session import ServerSession as ServerSession
+
+_PLACES = {
+    "ArrowBackend": "fdss.storage",
+    "ComposableIterableDataset": "fdss.client.dataset",
+    "InMemoryBackend": "fdss.client.memory",
+    "RemoteBackend": "fdss.client.remote",
+    "ServerSession": "fdss.client.session",
+    "fast_load_iterable_dataset": "fdss.client.loader",
+    "load_remote": "fdss.client.remote",
+    "local_load": "fdss.client.loader",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

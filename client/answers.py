@@ -1,0 +1,142 @@
+"""What a server's answer means: its JSON, or the typed error it stands for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from fdss.errors import (
+    AuthenticationRequired,
+    BadParameter,
+    BadRequest,
+    BodyTooLarge,
+    ContentChanged,
+    FdssError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    PageForeign,
+    ServerUnreachable,
+    Unavailable,
+    UnsupportedMediaType,
+    error_kinds,
+)
+
+MAX_ERROR_BYTES = 64 * 1024
+MAX_MESSAGE_CHARACTERS = 2_000
+NOT_FDSS_HINT = "check that the URL is that of a dataset server, and what stands in between"
+
+_BY_STATUS: dict[int, type[FdssError]] = {
+    400: BadRequest,
+    401: AuthenticationRequired,
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    407: ServerUnreachable,
+    412: ContentChanged,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
+    422: BadParameter,
+    429: Unavailable,
+    502: ServerUnreachable,
+    503: Unavailable,
+    504: ServerUnreachable,
+}
+
+
+def json_of(response: requests.Response, asked: str) -> dict[str, Any]:
+    """Return the JSON object of an answer with status 200.
+
+    Args:
+        asked: Method and URL, for messages.
+
+    Raises:
+        PageForeign: The body is not a JSON object.
+    """
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        return body
+    raise PageForeign(f"{asked} answered {_kind_of(response)}, not JSON.", hint=NOT_FDSS_HINT)
+
+
+def error_of(response: requests.Response, asked: str) -> FdssError:
+    """Return the error that an answer with another status than 200 stands for.
+
+    The class comes from the answer's ``code`` if it has a known one, else from the status.
+    """
+    if 300 <= response.status_code < 400:
+        return _redirected(response, asked)
+    body = _error_body(response)
+    message = _message(body)
+    if message is None:
+        error = _by_status(response)(
+            f"{asked} answered {response.status_code} with {_kind_of(response)}.",
+            hint=NOT_FDSS_HINT,
+        )
+    else:
+        kind = error_kinds().get(str(body.get("code"))) or _by_status(response)
+        hint = body.get("hint")
+        error = kind(message, hint=_clean(hint) if isinstance(hint, str) and hint else None)
+    if isinstance(error, Unavailable):
+        error.retry_after_s = _retry_after_s(response)
+    return error
+
+
+def media_type(response: requests.Response) -> str:
+    """Return the media type of an answer without its parameters, in lower case."""
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _redirected(response: requests.Response, asked: str) -> PageForeign:
+    target = urlsplit(response.headers.get("Location", ""))
+    # The query may hold a token.
+    shown = _clean(urlunsplit((target.scheme, target.netloc, target.path, "", "")))
+    return PageForeign(
+        f"{asked} was redirected to {shown!r} (status {response.status_code}).",
+        hint="redirects are not followed with a token; set the server's own URL",
+    )
+
+
+def _by_status(response: requests.Response) -> type[FdssError]:
+    status = response.status_code
+    if status < 400:
+        return PageForeign
+    return _BY_STATUS.get(status, BadRequest if status < 500 else FdssError)
+
+
+def _error_body(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = json.loads(next(response.iter_content(MAX_ERROR_BYTES), b""))
+    except (ValueError, requests.RequestException):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _message(body: dict[str, Any]) -> str | None:
+    found = body.get("error", body.get("detail"))
+    if isinstance(found, list):
+        found = "; ".join(
+            str(entry.get("msg", entry)) if isinstance(entry, dict) else str(entry)
+            for entry in found
+        )
+    return _clean(found) if isinstance(found, str) and found else None
+
+
+def _clean(text: str) -> str:
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return shown[:MAX_MESSAGE_CHARACTERS]
+
+
+def _kind_of(response: requests.Response) -> str:
+    return _clean(media_type(response)) or "a body of no media type"
+
+
+def _retry_after_s(response: requests.Response) -> int:
+    given = response.headers.get("Retry-After", "")
+    return int(given) if given.isascii() and given.isdigit() else Unavailable.retry_after_s

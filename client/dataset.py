@@ -1,0 +1,211 @@
+"""The dataset a training loop holds: an immutable description that can be iterated and resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fdss.backend import Backend, Row
+from fdss.errors import StateRefused
+
+from .iteration import (
+    AT_KEY,
+    ENDED_KEY,
+    EPOCH_KEY,
+    WORKER_KEY,
+    Cursor,
+    Pipeline,
+    RowIterator,
+    check_state,
+    current_worker,
+)
+from .lengths import Lengths
+from .nodes import State
+from .transforms import Transforms, check_count
+from .view import View
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+    class _IterableDataset(Iterable[Row]):
+        pass
+
+elif importlib.util.find_spec("torch") is None:
+    _IterableDataset = Iterable
+else:
+    from torch.utils.data import IterableDataset as _IterableDataset
+
+
+class ComposableIterableDataset(Transforms, _IterableDataset):
+    """Rows of a backend, sliced, shuffled and mapped, as an iterable that can be resumed.
+
+    Every method returns a new dataset and leaves this one as it is; two loops over one dataset
+    are independent. Only an iterator moves: ``iter(ds)`` starts at the first row of the epoch,
+    or, once after ``load_state_dict``, behind the last row of the saved state.
+
+    ``slice``, ``select``, ``shard`` and ``shuffle`` choose among the rows of the source wherever
+    they stand in the chain; ``take`` and ``skip`` count the rows that come out of the steps
+    before them. In a DataLoader worker an iterator gives a contiguous part of the rows.
+
+    Args:
+        backend: Where the rows are.
+        length_estimate: How ``len`` answers when steps change the number of rows: "dynamic",
+            "static" or "exact".
+        reset_length_on_iter: Forget counted lengths when an iteration begins.
+        load_args: The arguments the backend was loaded with, for the reader's information.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        length_estimate: str = "dynamic",
+        reset_length_on_iter: bool = False,
+        load_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.load_args = dict(load_args or {})
+        self._lengths = Lengths(length_estimate, reset_length_on_iter)
+        self._pipeline = Pipeline(backend, View.whole(len(backend)))
+        self._epoch = 0
+        self._resume: State | None = None
+        self._cursor: Cursor | None = None
+
+    # ---- what it is
+
+    @property
+    def backend(self) -> Backend:
+        """Return where the rows are."""
+        return self._pipeline.backend
+
+    @property
+    def epoch(self) -> int:
+        """Return the epoch that the next iteration gives, unless a state says another."""
+        return self._epoch
+
+    @property
+    def n_shards(self) -> int:
+        """Return 1: rows are shared out by position, whatever files they lie in."""
+        return 1
+
+    @property
+    def column_names(self) -> list[str] | None:
+        """Return the names of the columns that come out; None when there is no row to tell.
+
+        Behind a ``map`` that is known from the first row, which is made once for the question.
+        """
+        known = self._known_columns
+        if known is None:
+            first = next(iter(self._fresh()), None)
+            return None if first is None else list(first)
+        return list(known)
+
+    @property
+    def features(self) -> Features | None:
+        """Return the HF features of the columns that come out; None behind a ``map``."""
+        from datasets import Features
+
+        stored = self.backend.features
+        known = self._known_columns
+        if known is None or not set(known) <= set(stored):
+            return None
+        return Features.from_dict({name: stored[name] for name in known})
+
+    def __len__(self) -> int:
+        """Return the number of rows that come out, or its estimate (``length_estimate``)."""
+        return self._lengths.estimate(len(self._pipeline.view), steps=not self._outputs_are_places)
+
+    def get_length_stats(self) -> dict[str, Any]:
+        """Return what is known of the length: the mode, the counts, the estimate."""
+        return self._lengths.stats(len(self._pipeline.view), steps=not self._outputs_are_places)
+
+    def __repr__(self) -> str:
+        steps = "".join(f".{step.name}" for step in self._pipeline.steps)
+        path = self.load_args.get("path", type(self.backend).__name__)
+        return f"<{type(self).__name__} {path} rows={len(self._pipeline.view)}{steps}>"
+
+    # ---- iterating and resuming
+
+    def __iter__(self) -> RowIterator:
+        pipeline = self._pipeline
+        worker = current_worker()
+        if worker is not None:
+            pipeline = pipeline.for_worker(*worker)
+        state, self._resume = self._resume, None
+        if state is not None:
+            if state[WORKER_KEY] != (None if worker is None else list(worker)):
+                raise StateRefused(
+                    f"The state was saved by worker {state[WORKER_KEY]} and would start in "
+                    f"{worker} (number, of how many; None is no worker).",
+                    hint="resume with the number of DataLoader workers it was saved with",
+                )
+            if state[ENDED_KEY] and state[EPOCH_KEY] != self._epoch:
+                state = None
+        iterator = RowIterator(
+            pipeline, self._epoch, None if state is None else state[AT_KEY], self._lengths
+        )
+        self._cursor = iterator.cursor
+        return iterator
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration gives; without a shuffle all are alike.
+
+        Args:
+            epoch: 0 or more. A loaded state of another epoch is given up.
+        """
+        check_count("set_epoch", epoch)
+        self._epoch = epoch
+        if self._resume is not None and self._resume[EPOCH_KEY] != epoch:
+            self._resume = None
+
+    def state_dict(self) -> State:
+        """Return where the newest iterator stands, as JSON values; at first, the start."""
+        if self._resume is not None:
+            return self._resume
+        if self._cursor is None:
+            return RowIterator(self._pipeline, self._epoch, None, Lengths()).state_dict()
+        return self._cursor.state()
+
+    def load_state_dict(self, state: State, *, strict: bool = True) -> None:
+        """Let the next iteration begin behind the last row of a saved state.
+
+        A state from the exact end of an epoch begins the next one, unless ``set_epoch`` names
+        the ended epoch again, whose rest is empty.
+
+        Args:
+            strict: Refuse the state when the content, view or steps differ from those it was
+                saved with.
+
+        Raises:
+            StateRefused: It belongs to another pipeline; the message names what differs.
+        """
+        worker = _worker_of(state)
+        pipeline = self._pipeline.for_worker(*worker) if worker else self._pipeline
+        self._resume = check_state(state, pipeline.identity(), strict=strict)
+        self._epoch = state[EPOCH_KEY] + bool(state[ENDED_KEY])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cursor": None}
+
+    # ---- inside
+
+    def _with(self, **changes: Any) -> ComposableIterableDataset:
+        changed = self._fresh()
+        changed._pipeline = replace(self._pipeline, **changes)
+        return changed
+
+    def _fresh(self) -> ComposableIterableDataset:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._lengths = Lengths(self._lengths.mode, self._lengths.reset_on_iter)
+        copy._resume = copy._cursor = None
+        return copy
+
+
+def _worker_of(state: Any) -> tuple[int, int] | None:
+    worker = state.get(WORKER_KEY) if isinstance(state, dict) else None
+    if worker is None:
+        return None
+    number, count = worker
+    return number, count

@@ -1,0 +1,191 @@
+"""The rows of a selection from a server: page after page, the next one asked for in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import requests
+
+from fdss.backend import Chunk, Selection
+from fdss.errors import FdssError
+from fdss.rows import RowMaker
+from fdss.wire import names
+from fdss.wire.ndjson import RowsChunk
+
+from .connections import Hold
+from .pages import Page, asked_page, checked_dialect, page_rows
+from .readahead import THREAD_NAME, Flow
+from .session import ServerSession
+
+FIRST_PAGE_ROWS = 256
+FIRST_PAGE_BYTES = 1 << 20
+MAX_PAGE_BYTES = 16 << 20
+
+# Near a server one connection is enough; it is far ones whose round trips cost.
+FAR_S = 0.005
+
+
+@dataclass(frozen=True)
+class Served:
+    """One dataset as a server described it.
+
+    Attributes:
+        length: Stored rows.
+        fingerprint: Content fingerprint; None from a server that has none.
+        maker: Makes the values ``datasets`` gives.
+    """
+
+    session: ServerSession
+    handle: str
+    length: int
+    fingerprint: str | None
+    maker: RowMaker
+
+
+class PageSize:
+    """How many rows a page asks for: 256, then by their measured bytes from 1 MiB up to 16 MiB.
+
+    Attributes:
+        page_bytes: What the next page is expected to take.
+    """
+
+    def __init__(self, most_bytes: int = MAX_PAGE_BYTES) -> None:
+        self.page_bytes = min(FIRST_PAGE_BYTES, most_bytes)
+        self._most_bytes = most_bytes
+        self._row_bytes = 0.0
+
+    def next_rows(self) -> int:
+        """Return the rows of the next page, 1 or more; the page after it is twice as large."""
+        if not self._row_bytes:
+            return FIRST_PAGE_ROWS
+        rows = max(1, int(self.page_bytes / self._row_bytes))
+        self.page_bytes = min(2 * self.page_bytes, self._most_bytes)
+        return rows
+
+    def measure(self, rows: int, size_bytes: int) -> None:
+        """Take in how large the rows of the present page are."""
+        self._row_bytes = size_bytes / rows
+
+
+class PageReader:
+    """Reads one selection; each reading of it starts at a row of its own.
+
+    Args:
+        most_bytes: Largest page that is asked for.
+        far_s: Seconds to the first byte of an answer from which on the next page is asked for,
+            over a second connection, while the present one arrives.
+    """
+
+    def __init__(
+        self, served: Served, selection: Selection, most_bytes: int, *, far_s: float = FAR_S
+    ) -> None:
+        self._served = served
+        self._selection = selection
+        self._size = PageSize(min(most_bytes, MAX_PAGE_BYTES))
+        self._far_s = far_s
+
+    def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
+        """Yield the rows from the ``begin``-th of the selection on, with their size in bytes.
+
+        A page is asked for when there is room for all of it, so that a consumer that takes its
+        time does not hold a thread of the server.
+        """
+        following: _Answer | None = None
+        try:
+            while begin < len(self._selection):
+                flow.make_room(self._size.page_bytes if following is None else 0)
+                answer = following or _Answer(self._page(begin), self._asking(flow.hold))
+                following = None
+                begin += answer.page.rows
+                left, size_bytes = answer.page.rows, 0
+                for chunk, chunk_bytes in self._page_chunks(answer):
+                    yield chunk, chunk_bytes
+                    left, size_bytes = left - len(chunk), size_bytes + chunk_bytes
+                    self._size.measure(answer.page.rows - left, size_bytes)
+                    rest_bytes = size_bytes * left // (answer.page.rows - left)
+                    if following is None and self._is_next_due(answer, begin, rest_bytes, flow):
+                        following = _Answer(self._page(begin), self._asking(flow.hold))
+                        following.begin()
+        finally:
+            if following is not None:
+                flow.hold.break_off()
+                following.discard()
+
+    def _page(self, begin: int) -> Page:
+        rows = min(self._size.next_rows(), len(self._selection) - begin)
+        return asked_page(self._selection, self._served.length, begin, rows)
+
+    def _asking(self, hold: Hold) -> Callable[[Page], requests.Response]:
+        served = self._served
+        headers = {"Accept": names.NDJSON}
+        if served.fingerprint is not None:
+            headers["If-Match"] = f'"{served.fingerprint}"'
+        path = names.iter_path(served.handle)
+        return lambda page: served.session.stream(path, page.parameters, headers=headers, hold=hold)
+
+    def _page_chunks(self, answer: _Answer) -> Generator[tuple[Chunk, int], None, None]:
+        with answer.response() as response:
+            dialect = checked_dialect(response, answer.page, self._served.fingerprint)
+            for rows, size_bytes in page_rows(response, answer.page, dialect):
+                yield RowsChunk(rows, self._served.maker), size_bytes
+
+    def _is_next_due(
+        self, present: _Answer, begin: int, rest_bytes: int, flow: Flow[Chunk]
+    ) -> bool:
+        return (
+            begin < len(self._selection)
+            and present.waited_s >= self._far_s
+            and flow.has_room(rest_bytes + self._size.page_bytes)
+        )
+
+
+class _Answer:
+    """The answer to one page, waited for here or in a thread of its own.
+
+    Attributes:
+        waited_s: Seconds from the request to the first byte, once there is a response.
+    """
+
+    def __init__(self, page: Page, ask: Callable[[Page], requests.Response]) -> None:
+        self.page = page
+        self.waited_s = 0.0
+        self._ask = ask
+        self._thread: threading.Thread | None = None
+        self._response: requests.Response | None = None
+        self._error: FdssError | None = None
+
+    def begin(self) -> None:
+        """Send the request, without waiting for the response."""
+        self._thread = threading.Thread(target=self._wait, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def response(self) -> requests.Response:
+        """Return the response, or raise why there is none."""
+        if self._thread is None:
+            return self._asked()
+        self._thread.join()
+        if self._response is None:
+            raise self._error or RuntimeError("The thread of a request was ended.")
+        return self._response
+
+    def discard(self) -> None:
+        """Close a response that nobody reads, once its request is broken off."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._response is not None:
+            self._response.close()
+
+    def _wait(self) -> None:
+        try:
+            self._response = self._asked()
+        except FdssError as exc:
+            self._error = exc
+
+    def _asked(self) -> requests.Response:
+        begun_s = time.perf_counter()
+        response = self._ask(self.page)
+        self.waited_s = time.perf_counter() - begun_s
+        return response

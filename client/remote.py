@@ -1,0 +1,216 @@
+"""A dataset that a server holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fdss.arguments import LoadArguments
+from fdss.backend import Chunk, FeaturesJson, Selection
+from fdss.errors import BadParameter, PageForeign, UnknownColumn
+from fdss.rows import RowMaker
+from fdss.wire import names
+
+from .readahead import ReadAhead
+from .reading import PageReader, Served
+from .session import READ_TIMEOUT_S, ServerSession
+
+READ_AHEAD_BYTES = 32 << 20
+MIN_PAGE_BYTES = 1 << 16
+LOAD_TIMEOUT_S = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a server tells about a handle.
+
+    Attributes:
+        length: Stored rows.
+        fingerprint: None from a server from before FDSS.
+        features: HF features as JSON; empty from such a server.
+        column_names: In stored order.
+        source: Where the server has it from: local, path or hf.
+    """
+
+    length: int
+    fingerprint: str | None
+    features: FeaturesJson
+    column_names: list[str]
+    source: str
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any], url: str) -> Description:
+        """Return the description in an answer of a load or of a handle.
+
+        Raises:
+            PageForeign: It is not one.
+        """
+        length, features = body.get("length"), body.get("features") or {}
+        columns = body.get("column_names") or list(features)
+        fingerprint = body.get("fingerprint")
+        if not (
+            isinstance(length, int)
+            and length >= 0
+            and isinstance(features, dict)
+            and isinstance(columns, list)
+            and isinstance(fingerprint, str | None)
+        ):
+            raise PageForeign(
+                f"The server at {url} describes a dataset without a usable length, columns,"
+                f" features or fingerprint (length {length!r}).",
+            )
+        if fingerprint is None:
+            _log.warning(
+                "The server at %s gives no fingerprint and no features: rows come as plain JSON"
+                " (dates and decimals as text), and changed content is not noticed.",
+                url,
+            )
+        return cls(length, fingerprint, features, columns, str(body.get("source", "")))
+
+
+class RemoteBackend:
+    """The rows of one handle of a server.
+
+    Rows come in bounded pages that a background thread reads ahead, over connections that are
+    kept. It can be pickled, and used after a fork and by several threads.
+
+    A server from before FDSS is read in stored order and by position only: its values are plain
+    JSON, its features are unknown (empty), and its fingerprint names handle and length, since the
+    content cannot be told.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        handle: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
+        read_ahead_bytes: int = READ_AHEAD_BYTES,
+        description: Description | None = None,
+    ) -> None:
+        """Take a server and a handle; nothing is sent yet.
+
+        Args:
+            token: Bearer token; None looks for one, see ``ServerSession``.
+            timeout_s: Longest wait for the next byte of an answer, in seconds.
+            read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
+                Python values they take several times as much.
+            description: What the server tells about the handle, if it is known; else it is asked
+                when it is needed.
+
+        Raises:
+            SettingError: The URL or the token is malformed.
+        """
+        self._session = ServerSession(url, token, timeout_s)
+        self._handle = handle
+        self._read_ahead_bytes = read_ahead_bytes
+        self._description = description
+
+    def __repr__(self) -> str:
+        return f"RemoteBackend({self.url!r}, {self.handle!r})"
+
+    @property
+    def url(self) -> str:
+        """Return the server's URL."""
+        return self._session.url
+
+    @property
+    def handle(self) -> str:
+        """Return the handle of the dataset on its server."""
+        return self._handle
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the content fingerprint."""
+        told = self._described()
+        return told.fingerprint or f"unknown:{self._handle}:{told.length}"
+
+    @property
+    def column_names(self) -> list[str]:
+        """Return the names of the columns, in stored order."""
+        return list(self._described().column_names)
+
+    @property
+    def features(self) -> FeaturesJson:
+        """Return the HF features as JSON, a name to a feature, in stored order."""
+        return dict(self._described().features)
+
+    def __len__(self) -> int:
+        return self._described().length
+
+    def chunks(self, selection: Selection) -> Iterator[Chunk]:
+        """Yield the rows of a selection, in its order; closing the iterator ends its thread.
+
+        Raises:
+            ServerUnreachable: The server did not answer.
+            PageCut: A page ended early; the rows before the cut were yielded.
+            PageForeign: A page is another one than was asked for.
+            ContentChanged: The server's rows are no longer those of the fingerprint.
+            FdssError: The server refused the request.
+        """
+        served = self._served(selection)
+        reader = PageReader(served, selection, max(MIN_PAGE_BYTES, self._read_ahead_bytes // 2))
+        done = 0
+        while done < len(selection):
+            ahead: ReadAhead[Chunk] = ReadAhead(
+                partial(reader.chunks, done), self._read_ahead_bytes
+            )
+            try:
+                while done < len(selection) and ahead.belongs_here():
+                    chunk = next(ahead)
+                    done += len(chunk)
+                    yield chunk
+            finally:
+                ahead.close()
+
+    def _served(self, selection: Selection) -> Served:
+        told = self._described()
+        if selection.columns == ():
+            raise BadParameter("columns must name a column or more, found none.")
+        missing = sorted(set(selection.columns or ()) - set(told.column_names))
+        if missing:
+            raise UnknownColumn(
+                f"Columns {missing} were asked for; {self!r} has {told.column_names}."
+            )
+        maker = RowMaker(told.features, selection.columns if told.features else None)
+        return Served(self._session, self._handle, told.length, told.fingerprint, maker)
+
+    def _described(self) -> Description:
+        if self._description is None:
+            body = self._session.get_json(names.handle_path(self._handle))
+            self._description = Description.from_json(body, self.url)
+        return self._description
+
+
+def load_remote(
+    url: str,
+    arguments: LoadArguments,
+    *,
+    token: str | None = None,
+    timeout_s: float = READ_TIMEOUT_S,
+) -> RemoteBackend:
+    """Return a dataset that a server was asked to load.
+
+    Raises:
+        ServerUnreachable: The server did not answer; a load may take 10 minutes.
+        FdssError: The server refused or failed, with its own message.
+    """
+    session = ServerSession(url, token, timeout_s)
+    answer = session.post_json(names.LOAD_PATH, arguments.as_json(), timeout_s=LOAD_TIMEOUT_S)
+    handle = answer.get("handle")
+    if not isinstance(handle, str) or not handle:
+        raise PageForeign(f"The server at {session.url} answered a load without a handle.")
+    session.close()
+    return RemoteBackend(
+        url,
+        handle,
+        token=token,
+        timeout_s=timeout_s,
+        description=Description.from_json(answer, session.url),
+    )

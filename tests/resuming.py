@@ -1,0 +1,78 @@
+"""The one test of resumption that every pipeline must pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fdss.client import ComposableIterableDataset
+
+MAX_STATE_BYTES = 2048
+
+
+def assert_resumes_everywhere(make: Callable[[], ComposableIterableDataset]) -> None:
+    """Save the state before every row and at the end; restore each into a fresh dataset.
+
+    What follows a restored state must be what followed it when it was saved, to the end of the
+    epoch and through the next one; a restored iterator must report the state it was given, and
+    the states it saves must be those the first pass saved.
+
+    Args:
+        make: Builds the dataset anew, as a restarted job would.
+    """
+    first = make()
+    iterator = iter(first)
+    states, rows = [saved(iterator)], []
+    for row in iterator:
+        rows.append(row)
+        states.append(saved(iterator))
+    first.set_epoch(1)
+    next_epoch = list(first)
+
+    for place, state in enumerate(states):
+        if json.loads(state)["ended"]:
+            assert_rest_is(make(), state, states[place:], [], next_epoch)
+            assert_moves_on(make(), state, next_epoch)
+        else:
+            assert_rest_is(make(), state, states[place:], rows[place:], next_epoch)
+
+
+def assert_rest_is(
+    dataset: ComposableIterableDataset,
+    state: str,
+    states: list[str],
+    rows: list[Any],
+    next_epoch: list[Any],
+) -> None:
+    """Restore a state; ``rows`` must follow, saving ``states``, and ``next_epoch`` after them."""
+    dataset.load_state_dict(json.loads(state))
+    dataset.set_epoch(0)
+    iterator = iter(dataset)
+    followed, saved_again = [], [saved(iterator)]
+    for row in iterator:
+        followed.append(row)
+        saved_again.append(saved(iterator))
+
+    assert followed == rows
+    assert saved_again == states[: len(saved_again)]
+
+    dataset.set_epoch(1)
+
+    assert list(dataset) == next_epoch
+
+
+def assert_moves_on(dataset: ComposableIterableDataset, state: str, next_epoch: list[Any]) -> None:
+    """Restore a state from the end of an epoch; the next epoch must follow."""
+    dataset.load_state_dict(json.loads(state))
+
+    assert list(dataset) == next_epoch
+
+
+def saved(iterator: Any) -> str:
+    """Return an iterator's state as the text of a checkpoint."""
+    text = json.dumps(iterator.state_dict())
+
+    assert len(text) <= MAX_STATE_BYTES
+
+    return text
