@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 import requests
 
-from fdss.backend import Row, Selection
-from fdss.errors import ContentChanged, PageCut, PageError, PageForeign
+from fdss.backend import Selection
+from fdss.errors import BadParameter, ContentChanged, PageForeign
 from fdss.wire import names
-from fdss.wire.ndjson import decode_lines
-from fdss.wire.plain import BYTES_TAG
+from fdss.wire.arrow import COMPRESSIONS
 
 from .answers import media_type
 
-READ_BYTES = 256 * 1024
-OLD_SERVER_PARAMETERS = frozenset({"position", "limit", "types"})
+ARROW = "arrow"
+NDJSON = "ndjson"
+
+_ACCEPTED = {ARROW: f"{names.ARROW}, {names.NDJSON};q=0.5", NDJSON: names.NDJSON}
+OLD_SERVER_PARAMETERS = frozenset({"position", "limit", "types", "compression"})
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,6 @@ def asked_page(selection: Selection, length: int, begin: int, rows: int) -> Page
     asked: dict[str, str | int] = {
         "position": places.start,
         "limit": len(places),
-        "types": names.TAGGED,
     }
     if len(places) > 1 and places.step > 1:
         asked["stride"] = places.step
@@ -73,8 +69,41 @@ def asked_page(selection: Selection, length: int, begin: int, rows: int) -> Page
     return Page(asked, len(places), places.start, length)
 
 
-def checked_dialect(response: requests.Response, page: Page, fingerprint: str | None) -> str:
-    """Return the dialect of a page's values, once its headers say that it is the page asked for.
+@dataclass(frozen=True)
+class Format:
+    """How rows are asked for.
+
+    Attributes:
+        body: ARROW, or NDJSON from servers that do not offer it; NDJSON from all.
+        compression: Of Arrow bodies: "lz4", "zstd" or None.
+    """
+
+    body: str = ARROW
+    compression: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.body not in _ACCEPTED:
+            raise BadParameter(f"body={self.body!r} is not {' or '.join(map(repr, _ACCEPTED))}.")
+        if self.compression not in (None, *COMPRESSIONS):
+            raise BadParameter(
+                f"compression={self.compression!r} is not {' or '.join(map(repr, COMPRESSIONS))}."
+            )
+
+    @property
+    def accept(self) -> str:
+        """Return the Accept header."""
+        return _ACCEPTED[self.body]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of the query."""
+        if self.body == NDJSON:
+            return {"types": names.TAGGED}
+        return {} if self.compression is None else {"compression": self.compression}
+
+
+def checked_types(response: requests.Response, page: Page, fingerprint: str | None) -> str:
+    """Return how a page's values are typed, once its headers say that it is the page asked for.
 
     A server from before FDSS says nothing about its pages; it understands position and limit.
 
@@ -82,13 +111,15 @@ def checked_dialect(response: requests.Response, page: Page, fingerprint: str | 
         ContentChanged: The rows have another fingerprint.
         PageForeign: The page is another one, or of a server that cannot answer the question.
     """
-    if media_type(response) != names.NDJSON:
-        raise _foreign(response, f"media type {media_type(response) or 'none'}", names.NDJSON)
+    found = media_type(response)
+    if found not in (names.ARROW, names.NDJSON):
+        raise foreign(response, f"media type {found or 'none'}", f"{names.ARROW} or {names.NDJSON}")
+    types = names.ARROW_TYPES if found == names.ARROW else names.TAGGED
     if names.ORDER_HEADER not in response.headers and names.ROWS_HEADER not in response.headers:
         return _old_dialect(response, page)
     expected: dict[str, object] = {
         names.ORDER_HEADER: names.ORDER_VERSION,
-        names.TYPES_HEADER: names.TAGGED,
+        names.TYPES_HEADER: types,
         names.LENGTH_HEADER: page.length,
         names.POSITION_HEADER: page.position,
         names.ROWS_HEADER: page.rows,
@@ -100,89 +131,8 @@ def checked_dialect(response: requests.Response, page: Page, fingerprint: str | 
         )
     for header, value in expected.items():
         if response.headers.get(header) != str(value):
-            raise _foreign(response, f"{header} {response.headers.get(header)!r}", repr(str(value)))
-    return names.TAGGED
-
-
-def page_rows(
-    response: requests.Response, page: Page, dialect: str
-) -> Iterator[tuple[list[Row], int]]:
-    """Yield the rows of a page as they arrive, 1 or more at a time, with their size in bytes.
-
-    Raises:
-        PageCut: Fewer rows came than were asked for; those that came were yielded.
-        PageForeign: More rows came, or something that is not a row.
-    """
-    came = 0
-    reason: Exception | None = None
-    try:
-        for lines in _whole_lines(response):
-            rows, fault = _decoded(lines.split(b"\n")[:-1], dialect)
-            if came + len(rows) > page.rows:
-                raise _foreign(response, f"more than {page.rows} rows", f"{page.rows}")
-            came += len(rows)
-            if rows:
-                yield rows, len(lines)
-            if isinstance(fault, PageForeign):
-                raise PageForeign(
-                    f"Row {came} of the page at {response.url} cannot be read: {fault.message}"
-                ) from fault
-            if fault is not None:
-                raise fault
-    except (requests.RequestException, PageCut) as exc:
-        # All rows are here: that the end of the body is missing changes nothing.
-        reason = exc
-    if came < page.rows:
-        raise PageCut(
-            f"The page of {page.rows} rows at {response.url} was cut after {came}:"
-            f" {reason or 'the answer ended there'}."
-        ) from reason
-
-
-def _whole_lines(response: requests.Response) -> Iterator[bytes]:
-    held: list[bytes] = []
-    for block in response.iter_content(READ_BYTES):
-        end = block.rfind(b"\n") + 1
-        if not end:
-            held.append(block)
-            continue
-        yield b"".join((*held, block[:end]))
-        held = [block[end:]] if end < len(block) else []
-    if held:
-        raise PageCut("its last line has no end")
-
-
-def _decoded(lines: list[bytes], dialect: str) -> tuple[list[Row], PageError | None]:
-    """Return the rows of whole lines; up to the line at fault, and the fault, if there is one."""
-    decode = decode_lines if dialect == names.TAGGED else _old_rows
-    with contextlib.suppress(PageError):
-        return decode(lines), None
-    rows: list[Row] = []
-    for line in lines:
-        try:
-            rows += decode([line])
-        except PageError as fault:
-            return rows, fault
-    return rows, None
-
-
-def _old_rows(lines: Sequence[bytes]) -> list[Row]:
-    """Return the rows of lines that may hold NaN and Infinity, as JSON of old servers does."""
-    try:
-        rows = [json.loads(line, object_hook=_unpacked) for line in lines]
-    except ValueError as exc:
-        raise PageCut(f"A line of rows is not whole JSON: {exc}.") from exc
-    if all(isinstance(row, dict) for row in rows):
-        return rows
-    raise PageForeign("A line of rows holds something else than one JSON object.")
-
-
-def _unpacked(value: dict[str, Any]) -> Any:
-    packed = value.get(BYTES_TAG)
-    if len(value) == 1 and isinstance(packed, str):
-        with contextlib.suppress(ValueError):
-            return base64.b64decode(packed, validate=True)
-    return value
+            raise foreign(response, f"{header} {response.headers.get(header)!r}", repr(str(value)))
+    return types
 
 
 def _old_dialect(response: requests.Response, page: Page) -> str:
@@ -196,7 +146,8 @@ def _old_dialect(response: requests.Response, page: Page) -> str:
     return names.PLAIN
 
 
-def _foreign(response: requests.Response, found: str, expected: str) -> PageForeign:
+def foreign(response: requests.Response, found: str, expected: str) -> PageForeign:
+    """Return the error of a page that is another one than was asked for."""
     return PageForeign(
         f"The page at {response.url} has {found}; {expected} was asked for.",
         hint="check that the URL is that of a dataset server of this version",

@@ -13,10 +13,10 @@ from fdss.backend import Chunk, Selection
 from fdss.errors import FdssError
 from fdss.rows import RowMaker
 from fdss.wire import names
-from fdss.wire.ndjson import RowsChunk
 
+from .bodies import page_chunks
 from .connections import Hold
-from .pages import Page, asked_page, checked_dialect, page_rows
+from .pages import Format, Page, asked_page, checked_types
 from .readahead import THREAD_NAME, Flow
 from .session import ServerSession
 
@@ -36,6 +36,7 @@ class Served:
         length: Stored rows.
         fingerprint: Content fingerprint; None from a server that has none.
         maker: Makes the values ``datasets`` gives.
+        format: How rows are asked for.
     """
 
     session: ServerSession
@@ -43,6 +44,7 @@ class Served:
     length: int
     fingerprint: str | None
     maker: RowMaker
+    format: Format = Format()
 
 
 class PageSize:
@@ -120,17 +122,18 @@ class PageReader:
 
     def _asking(self, hold: Hold) -> Callable[[Page], requests.Response]:
         served = self._served
-        headers = {"Accept": names.NDJSON}
+        headers = {"Accept": served.format.accept}
         if served.fingerprint is not None:
             headers["If-Match"] = f'"{served.fingerprint}"'
         path = names.iter_path(served.handle)
-        return lambda page: served.session.stream(path, page.parameters, headers=headers, hold=hold)
+        return lambda page: served.session.stream(
+            path, page.parameters | served.format.parameters, headers=headers, hold=hold
+        )
 
     def _page_chunks(self, answer: _Answer) -> Generator[tuple[Chunk, int], None, None]:
         with answer.response() as response:
-            dialect = checked_dialect(response, answer.page, self._served.fingerprint)
-            for rows, size_bytes in page_rows(response, answer.page, dialect):
-                yield RowsChunk(rows, self._served.maker), size_bytes
+            types = checked_types(response, answer.page, self._served.fingerprint)
+            yield from page_chunks(response, answer.page, types, self._served.maker)
 
     def _is_next_due(
         self, present: _Answer, begin: int, rest_bytes: int, flow: Flow[Chunk]

@@ -14,6 +14,7 @@ from fdss.errors import BadParameter, PageForeign, UnknownColumn
 from fdss.rows import RowMaker
 from fdss.wire import names
 
+from .pages import Format
 from .readahead import ReadAhead
 from .reading import PageReader, Served
 from .session import READ_TIMEOUT_S, ServerSession
@@ -92,6 +93,7 @@ class RemoteBackend:
         token: str | None = None,
         timeout_s: float = READ_TIMEOUT_S,
         read_ahead_bytes: int = READ_AHEAD_BYTES,
+        format: Format | None = None,
         description: Description | None = None,
     ) -> None:
         """Take a server and a handle; nothing is sent yet.
@@ -101,6 +103,7 @@ class RemoteBackend:
             timeout_s: Longest wait for the next byte of an answer, in seconds.
             read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
                 Python values they take several times as much.
+            format: How rows are asked for; None for Arrow bodies where the server offers them.
             description: What the server tells about the handle, if it is known; else it is asked
                 when it is needed.
 
@@ -110,6 +113,7 @@ class RemoteBackend:
         self._session = ServerSession(url, token, timeout_s)
         self._handle = handle
         self._read_ahead_bytes = read_ahead_bytes
+        self._format = format or Format()
         self._description = description
 
     def __repr__(self) -> str:
@@ -179,7 +183,9 @@ class RemoteBackend:
                 f"Columns {missing} were asked for; {self!r} has {told.column_names}."
             )
         maker = RowMaker(told.features, selection.columns if told.features else None)
-        return Served(self._session, self._handle, told.length, told.fingerprint, maker)
+        return Served(
+            self._session, self._handle, told.length, told.fingerprint, maker, self._format
+        )
 
     def _described(self) -> Description:
         if self._description is None:

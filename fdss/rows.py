@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from fdss.backend import FeaturesJson, Row
-from fdss.errors import UncarriableValue
+from fdss.errors import PageForeign, UncarriableValue
 
 _PLAIN_FEATURES = {"Value", "ClassLabel", "Translation", "TranslationVariableLanguages"}
 _LIST_FEATURES = {"List", "LargeList", "Sequence"}
@@ -45,6 +45,20 @@ class RowMaker:
             return _pylist(plain)
         rows = _pylist(batch.select([name for name in self._names if name not in self._special]))
         return self._merged(rows, {name: batch.column(name) for name in self._special})
+
+    def checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a batch that came from elsewhere, if it has the columns of the rows.
+
+        Raises:
+            PageForeign: It has others, or is damaged.
+        """
+        if batch.schema.names != self._names:
+            raise PageForeign(f"the columns are {batch.schema.names}, not {self._names}")
+        try:
+            batch.validate()
+        except pa.ArrowInvalid as exc:
+            raise PageForeign(f"the record batch is damaged: {exc}") from exc
+        return batch
 
     def finished(self, rows: list[Row]) -> list[Row]:
         """Return rows that hold storage values as rows that hold what ``datasets`` gives."""

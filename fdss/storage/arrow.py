@@ -85,6 +85,8 @@ class ArrowBackend:
             DatasetDamaged: A file cannot be read.
         """
         self._check(selection)
+        if not selection.positions:
+            return iter(())
         reader = BatchReader(self._view, selection.columns)
         rows = _consecutive(selection)
         if rows is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from fdss.backend import BatchSource, Selection
-from fdss.errors import PageCut, PageForeign
+from fdss.errors import PageCut, PageError, PageForeign
 
 from . import names
 
@@ -87,19 +87,41 @@ def decode_batches(stream: Any) -> Iterator[pa.RecordBatch]:
     """Yield the record batches of a body as it arrives.
 
     Args:
-        stream: Something with ``read(count)`` that returns up to ``count`` bytes.
+        stream: A binary file: ``read(count)`` returns ``count`` bytes, and fewer at its end.
 
     Raises:
         PageCut: The stream ends in the middle.
         PageForeign: It is no Arrow stream.
     """
+    body = _Body(stream)
     try:
-        with pa.ipc.open_stream(pa.PythonFile(stream, mode="r")) as reader:
+        with pa.ipc.open_stream(pa.PythonFile(body, mode="r")) as reader:
             yield from reader
-    except pa.ArrowInvalid as exc:
-        raise PageForeign(f"The body is no Arrow stream: {exc}.") from exc
-    except OSError as exc:
-        raise PageCut(f"The Arrow stream was cut: {exc}.") from exc
+    except PageError:
+        raise
+    except (pa.ArrowException, OSError) as exc:
+        if body.ended:
+            raise PageCut(f"the Arrow stream ends in the middle: {exc}") from exc
+        raise PageForeign(f"the body is no Arrow stream: {exc}") from exc
+
+
+class _Body:
+    """A stream that remembers whether its end was reached."""
+
+    closed = False
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.ended = False
+
+    def read(self, count: int) -> bytes:
+        """Return ``count`` bytes, and fewer at the end."""
+        data: bytes = self._stream.read(count)
+        self.ended |= len(data) < count
+        return data
+
+    def close(self) -> None:
+        """Leave the stream to whoever opened it."""
 
 
 def _serialized(batch: pa.RecordBatch) -> pa.Buffer:

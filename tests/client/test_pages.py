@@ -24,7 +24,7 @@ from raw_server import (
 )
 
 from fdss.backend import Row, Selection
-from fdss.client.pages import asked_page
+from fdss.client.pages import Format, asked_page
 from fdss.client.readahead import THREAD_NAME, ReadAhead
 from fdss.client.reading import PageReader, PageSize, Served
 from fdss.client.remote import RemoteBackend
@@ -38,6 +38,7 @@ from fdss.errors import (
     UnknownColumn,
 )
 from fdss.rows import RowMaker
+from fdss.wire.names import ARROW
 
 LENGTH = 100
 Page = Callable[[Request], bytes]
@@ -248,15 +249,14 @@ def test_text_with_unicode_line_ends_stays_one_row(serve: Serve) -> None:
 
 
 def test_every_request_names_what_it_wants(start_server: StartServer) -> None:
-    """Pages follow one another by position, and ask for the fingerprint and tagged values."""
+    """Pages follow one another by position, and ask for the fingerprint and Arrow bodies."""
 
     server = start_server(answer_pages(1000))
     assert list(rows_of(RemoteBackend(server.url, "abcd"), whole(1000))) == numbers(0, 1000)
     pages = [request for request in server.requests if request.path.endswith("/iter")]
     assert [page.query["position"] for page in pages] == ["0", "256"]
-    assert {page.query["types"] for page in pages} == {"tagged"}
     assert {page.headers["if-match"] for page in pages} == {f'"{FINGERPRINT}"'}
-    assert {page.headers["accept"] for page in pages} == {NDJSON}
+    assert {page.headers["accept"] for page in pages} == {f"{ARROW}, {NDJSON};q=0.5"}
     assert {page.headers["accept-encoding"] for page in pages} == {"identity"}
     assert len(server.connections) == 1
 
@@ -292,7 +292,7 @@ def test_selection_becomes_parameters(case: str) -> None:
     """A page asks for its part of the selection in the parameters of the API."""
     selection, parameters = ASKED[case]
     page = asked_page(selection, LENGTH, 10, 5)
-    assert page.parameters == {**parameters, "types": "tagged"}
+    assert page.parameters == parameters
     assert (page.rows, page.position) == (5, parameters["position"])
 
 
@@ -444,3 +444,25 @@ class TestOldServer:
         assert got[2:] == [{"n": {"__bytes_b64__": "no base 64"}}]
         assert type(error) is PageForeign
         assert "Row 3" in error.message
+
+
+@pytest.mark.parametrize(
+    ("format", "accept", "parameters"),
+    [
+        (Format(), f"{ARROW}, {NDJSON};q=0.5", {}),
+        (Format("ndjson"), NDJSON, {"types": "tagged"}),
+        (Format(compression="zstd"), f"{ARROW}, {NDJSON};q=0.5", {"compression": "zstd"}),
+    ],
+)
+def test_format_becomes_headers_and_parameters(
+    format: Format, accept: str, parameters: dict[str, str]
+) -> None:
+    """A format says what is asked for."""
+    assert (format.accept, format.parameters) == (accept, parameters)
+
+
+@pytest.mark.parametrize("wrong", [("json", None), ("arrow", "gzip")])
+def test_unknown_formats_are_refused(wrong: tuple[str, str | None]) -> None:
+    """A body or a compression that does not exist is refused at once."""
+    with pytest.raises(BadParameter):
+        Format(*wrong)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from fdss import places
 from fdss.arguments import LoadArguments
 from fdss.backend import Backend, Row, Selection
 from fdss.client import RemoteBackend, fast_load_iterable_dataset, load_remote
+from fdss.client.pages import Format
 from fdss.config import ServerConfig
 from fdss.errors import (
     AuthenticationRequired,
@@ -85,9 +87,13 @@ def server(folder: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def remote(server: Server) -> RemoteBackend:
-    return load_remote(server.url, LoadArguments("local/kinds"), token=server.token)
+FORMATS = [Format(), Format(compression="zstd"), Format("ndjson")]
+
+
+@pytest.fixture(scope="module", params=FORMATS, ids=["arrow", "zstd", "ndjson"])
+def remote(server: Server, request: pytest.FixtureRequest) -> RemoteBackend:
+    loaded = load_remote(server.url, LoadArguments("local/kinds"), token=server.token)
+    return RemoteBackend(server.url, loaded.handle, token=server.token, format=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -211,12 +217,13 @@ def test_changed_content_is_noticed(own_sample_folder: Path) -> None:
             list(rows_of(backend, whole))
 
 
-def test_killed_server_is_an_error_at_the_right_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", ["arrow", "ndjson"])
+def test_killed_server_is_an_error_at_the_right_row(tmp_path: Path, body: str) -> None:
     """A server killed in the middle of a page raises PageCut behind the rows that had come."""
-    from datasets import Dataset
-
-    saved = tmp_path / "large"
-    Dataset.from_dict({"n": list(range(256)), "text": ["x" * 65536] * 256}).save_to_disk(saved)
+    saved = tmp_path / "large.arrow"
+    table = pa.table({"n": list(range(256)), "text": ["x" * 65536] * 256})
+    with pa.OSFile(str(saved), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
     with subprocess.Popen(
         [sys.executable, "-c", SERVING, str(saved)],
         stdout=subprocess.PIPE,
@@ -228,7 +235,9 @@ def test_killed_server_is_an_error_at_the_right_row(tmp_path: Path) -> None:
             url = process.stdout.readline().strip()
             arguments = LoadArguments("local/large")
             loaded = load_remote(url, arguments)
-            backend = RemoteBackend(url, loaded.handle, read_ahead_bytes=1 << 18)
+            backend = RemoteBackend(
+                url, loaded.handle, read_ahead_bytes=1 << 18, format=Format(body)
+            )
             rows = rows_of(backend, Selection(range(256), range(256)))
             got = [next(rows)["n"]]
         finally:

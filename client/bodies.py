@@ -1,0 +1,138 @@
+"""The rows of a page, as its body arrives."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import requests
+import urllib3
+
+from fdss.backend import Chunk, Row
+from fdss.errors import PageCut, PageError, PageForeign
+from fdss.rows import BatchChunk, RowMaker
+from fdss.wire import names
+from fdss.wire.arrow import decode_batches
+from fdss.wire.ndjson import RowsChunk, decode_lines
+from fdss.wire.plain import BYTES_TAG
+
+from .pages import Page, foreign
+
+READ_BYTES = 256 * 1024
+
+
+def page_chunks(
+    response: requests.Response, page: Page, types: str, maker: RowMaker
+) -> Iterator[tuple[Chunk, int]]:
+    """Yield the rows of a page as they arrive, 1 or more at a time, with their size in bytes.
+
+    Args:
+        types: How values are typed, as ``checked_types`` told.
+
+    Raises:
+        PageCut: Fewer rows came than were asked for; those that came were yielded.
+        PageForeign: More rows came, or something that is not a row.
+    """
+    parts = (
+        _batches(response, maker) if types == names.ARROW_TYPES else _lines(response, types, maker)
+    )
+    came = 0
+    reason: Exception | None = None
+    try:
+        for chunk, size_bytes in parts:
+            if came + len(chunk) > page.rows:
+                raise foreign(response, f"more than {page.rows} rows", f"{page.rows}")
+            came += len(chunk)
+            yield chunk, size_bytes
+    except PageForeign as exc:
+        raise PageForeign(
+            f"Row {came} of the page at {response.url} cannot be read: {exc.message}"
+        ) from exc
+    except (requests.RequestException, PageCut) as exc:
+        # All rows are here: that the end of the body is missing changes nothing.
+        reason = exc
+    if came < page.rows:
+        raise PageCut(
+            f"The page of {page.rows} rows at {response.url} was cut after {came}:"
+            f" {reason or 'the answer ended there'}."
+        ) from reason
+
+
+def _batches(response: requests.Response, maker: RowMaker) -> Iterator[tuple[Chunk, int]]:
+    for batch in decode_batches(_Stream(response)):
+        if batch.num_rows:
+            yield BatchChunk(maker.checked(batch), maker), batch.nbytes
+
+
+class _Stream:
+    """The bytes of a response's body, read as Arrow asks for them."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._raw = response.raw
+
+    def read(self, count: int) -> bytes:
+        """Return ``count`` bytes; fewer at the end of the body."""
+        try:
+            return self._raw.read(count)
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise PageCut(f"the connection broke: {exc}") from exc
+
+
+def _lines(
+    response: requests.Response, dialect: str, maker: RowMaker
+) -> Iterator[tuple[Chunk, int]]:
+    for lines in _whole_lines(response):
+        rows, fault = _decoded(lines.split(b"\n")[:-1], dialect)
+        if rows:
+            yield RowsChunk(rows, maker), len(lines)
+        if fault is not None:
+            raise fault
+
+
+def _whole_lines(response: requests.Response) -> Iterator[bytes]:
+    held: list[bytes] = []
+    for block in response.iter_content(READ_BYTES):
+        end = block.rfind(b"\n") + 1
+        if not end:
+            held.append(block)
+            continue
+        yield b"".join((*held, block[:end]))
+        held = [block[end:]] if end < len(block) else []
+    if held:
+        raise PageCut("its last line has no end")
+
+
+def _decoded(lines: list[bytes], dialect: str) -> tuple[list[Row], PageError | None]:
+    """Return the rows of whole lines; up to the line at fault, and the fault, if there is one."""
+    decode = decode_lines if dialect == names.TAGGED else _old_rows
+    with contextlib.suppress(PageError):
+        return decode(lines), None
+    rows: list[Row] = []
+    for line in lines:
+        try:
+            rows += decode([line])
+        except PageError as fault:
+            return rows, fault
+    return rows, None
+
+
+def _old_rows(lines: Sequence[bytes]) -> list[Row]:
+    """Return the rows of lines that may hold NaN and Infinity, as JSON of old servers does."""
+    try:
+        rows = [json.loads(line, object_hook=_unpacked) for line in lines]
+    except ValueError as exc:
+        raise PageCut(f"A line of rows is not whole JSON: {exc}.") from exc
+    if all(isinstance(row, dict) for row in rows):
+        return rows
+    raise PageForeign("A line of rows holds something else than one JSON object.")
+
+
+def _unpacked(value: dict[str, Any]) -> Any:
+    packed = value.get(BYTES_TAG)
+    if len(value) == 1 and isinstance(packed, str):
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(packed, validate=True)
+    return value
