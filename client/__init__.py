@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .loader import fast_load_iterable_dataset as fast_load_iterable_dataset
     from .loader import local_load as local_load
     from .memory import InMemoryBackend as InMemoryBackend
+    from .pages import Transfer as Transfer
     from .remote import RemoteBackend as RemoteBackend
     from .remote import load_remote as load_remote
     from .session import ServerSession as ServerSession
@@ -25,6 +26,7 @@ _PLACES = {
     "InMemoryBackend": "fdss.client.memory",
     "RemoteBackend": "fdss.client.remote",
     "ServerSession": "fdss.client.session",
+    "Transfer": "fdss.client.pages",
     "fast_load_iterable_dataset": "fdss.client.loader",
     "load_remote": "fdss.client.remote",
     "local_load": "fdss.client.loader",

@@ -6,10 +6,11 @@ import base64
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from typing import Any
 
+import pyarrow as pa
 import requests
-import urllib3
 
 from fdss.backend import Chunk, Row
 from fdss.errors import PageCut, PageError, PageForeign
@@ -65,20 +66,30 @@ def _batches(response: requests.Response, maker: RowMaker) -> Iterator[tuple[Chu
     for batch in decode_batches(_Stream(response)):
         if batch.num_rows:
             yield BatchChunk(maker.checked(batch), maker), batch.nbytes
+    # The rest, which is nothing, so that the connection is free for the next page.
+    response.raw.drain_conn()
 
 
 class _Stream:
-    """The bytes of a response's body, read as Arrow asks for them."""
+    """The bytes of a response's body, received where Arrow is to find them.
+
+    They are read below urllib3, which would copy them once or twice more. What it checks besides
+    is checked here: whoever asks for more bytes than come finds the body cut.
+    """
 
     def __init__(self, response: requests.Response) -> None:
-        self._raw = response.raw
+        self._body: Any = response.raw._fp
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> memoryview:
         """Return ``count`` bytes; fewer at the end of the body."""
+        data = memoryview(pa.allocate_buffer(count)).cast("B")
+        filled = 0
         try:
-            return self._raw.read(count)
-        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            while filled < count and (received := self._body.readinto(data[filled:])):
+                filled += received
+        except (HTTPException, OSError) as exc:
             raise PageCut(f"the connection broke: {exc}") from exc
+        return data[:filled]
 
 
 def _lines(

@@ -70,16 +70,19 @@ def asked_page(selection: Selection, length: int, begin: int, rows: int) -> Page
 
 
 @dataclass(frozen=True)
-class Format:
-    """How rows are asked for.
+class Transfer:
+    """How rows are brought here.
 
     Attributes:
         body: ARROW, or NDJSON from servers that do not offer it; NDJSON from all.
         compression: Of Arrow bodies: "lz4", "zstd" or None.
+        read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
+            Python values they take several times as much.
     """
 
     body: str = ARROW
     compression: str | None = None
+    read_ahead_bytes: int = 32 << 20
 
     def __post_init__(self) -> None:
         if self.body not in _ACCEPTED:

@@ -16,7 +16,7 @@ from fdss.wire import names
 
 from .bodies import page_chunks
 from .connections import Hold
-from .pages import Format, Page, asked_page, checked_types
+from .pages import Page, Transfer, asked_page, checked_types
 from .readahead import THREAD_NAME, Flow
 from .session import ServerSession
 
@@ -36,7 +36,7 @@ class Served:
         length: Stored rows.
         fingerprint: Content fingerprint; None from a server that has none.
         maker: Makes the values ``datasets`` gives.
-        format: How rows are asked for.
+        transfer: How rows are brought here.
     """
 
     session: ServerSession
@@ -44,7 +44,7 @@ class Served:
     length: int
     fingerprint: str | None
     maker: RowMaker
-    format: Format = Format()
+    transfer: Transfer = Transfer()
 
 
 class PageSize:
@@ -122,12 +122,12 @@ class PageReader:
 
     def _asking(self, hold: Hold) -> Callable[[Page], requests.Response]:
         served = self._served
-        headers = {"Accept": served.format.accept}
+        headers = {"Accept": served.transfer.accept}
         if served.fingerprint is not None:
             headers["If-Match"] = f'"{served.fingerprint}"'
         path = names.iter_path(served.handle)
         return lambda page: served.session.stream(
-            path, page.parameters | served.format.parameters, headers=headers, hold=hold
+            path, page.parameters | served.transfer.parameters, headers=headers, hold=hold
         )
 
     def _page_chunks(self, answer: _Answer) -> Generator[tuple[Chunk, int], None, None]:

@@ -14,12 +14,11 @@ from fdss.errors import BadParameter, PageForeign, UnknownColumn
 from fdss.rows import RowMaker
 from fdss.wire import names
 
-from .pages import Format
+from .pages import Transfer
 from .readahead import ReadAhead
 from .reading import PageReader, Served
 from .session import READ_TIMEOUT_S, ServerSession
 
-READ_AHEAD_BYTES = 32 << 20
 MIN_PAGE_BYTES = 1 << 16
 LOAD_TIMEOUT_S = 600.0
 
@@ -92,8 +91,7 @@ class RemoteBackend:
         *,
         token: str | None = None,
         timeout_s: float = READ_TIMEOUT_S,
-        read_ahead_bytes: int = READ_AHEAD_BYTES,
-        format: Format | None = None,
+        transfer: Transfer | None = None,
         description: Description | None = None,
     ) -> None:
         """Take a server and a handle; nothing is sent yet.
@@ -101,9 +99,7 @@ class RemoteBackend:
         Args:
             token: Bearer token; None looks for one, see ``ServerSession``.
             timeout_s: Longest wait for the next byte of an answer, in seconds.
-            read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
-                Python values they take several times as much.
-            format: How rows are asked for; None for Arrow bodies where the server offers them.
+            transfer: How rows are brought here; None for Arrow bodies where the server has them.
             description: What the server tells about the handle, if it is known; else it is asked
                 when it is needed.
 
@@ -112,8 +108,7 @@ class RemoteBackend:
         """
         self._session = ServerSession(url, token, timeout_s)
         self._handle = handle
-        self._read_ahead_bytes = read_ahead_bytes
-        self._format = format or Format()
+        self._transfer = transfer or Transfer()
         self._description = description
 
     def __repr__(self) -> str:
@@ -159,12 +154,12 @@ class RemoteBackend:
             FdssError: The server refused the request.
         """
         served = self._served(selection)
-        reader = PageReader(served, selection, max(MIN_PAGE_BYTES, self._read_ahead_bytes // 2))
+        reader = PageReader(
+            served, selection, max(MIN_PAGE_BYTES, self._transfer.read_ahead_bytes // 2)
+        )
         done = 0
         while done < len(selection):
-            ahead: ReadAhead[Chunk] = ReadAhead(
-                partial(reader.chunks, done), self._read_ahead_bytes
-            )
+            ahead: ReadAhead[Chunk] = ReadAhead(partial(reader.chunks, done), ahead_bytes)
             try:
                 while done < len(selection) and ahead.belongs_here():
                     chunk = next(ahead)
@@ -184,7 +179,7 @@ class RemoteBackend:
             )
         maker = RowMaker(told.features, selection.columns if told.features else None)
         return Served(
-            self._session, self._handle, told.length, told.fingerprint, maker, self._format
+            self._session, self._handle, told.length, told.fingerprint, maker, self._transfer
         )
 
     def _described(self) -> Description:

@@ -114,9 +114,9 @@ class _Body:
         self._stream = stream
         self.ended = False
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes | memoryview:
         """Return ``count`` bytes, and fewer at the end."""
-        data: bytes = self._stream.read(count)
+        data: bytes | memoryview = self._stream.read(count)
         self.ended |= len(data) < count
         return data
 

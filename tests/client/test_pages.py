@@ -24,7 +24,7 @@ from raw_server import (
 )
 
 from fdss.backend import Row, Selection
-from fdss.client.pages import Format, asked_page
+from fdss.client.pages import Transfer, asked_page
 from fdss.client.readahead import THREAD_NAME, ReadAhead
 from fdss.client.reading import PageReader, PageSize, Served
 from fdss.client.remote import RemoteBackend
@@ -447,22 +447,22 @@ class TestOldServer:
 
 
 @pytest.mark.parametrize(
-    ("format", "accept", "parameters"),
+    ("transfer", "accept", "parameters"),
     [
-        (Format(), f"{ARROW}, {NDJSON};q=0.5", {}),
-        (Format("ndjson"), NDJSON, {"types": "tagged"}),
-        (Format(compression="zstd"), f"{ARROW}, {NDJSON};q=0.5", {"compression": "zstd"}),
+        (Transfer(), f"{ARROW}, {NDJSON};q=0.5", {}),
+        (Transfer("ndjson"), NDJSON, {"types": "tagged"}),
+        (Transfer(compression="zstd"), f"{ARROW}, {NDJSON};q=0.5", {"compression": "zstd"}),
     ],
 )
-def test_format_becomes_headers_and_parameters(
-    format: Format, accept: str, parameters: dict[str, str]
+def test_transfer_becomes_headers_and_parameters(
+    transfer: Transfer, accept: str, parameters: dict[str, str]
 ) -> None:
-    """A format says what is asked for."""
-    assert (format.accept, format.parameters) == (accept, parameters)
+    """A transfer says what is asked for."""
+    assert (transfer.accept, transfer.parameters) == (accept, parameters)
 
 
 @pytest.mark.parametrize("wrong", [("json", None), ("arrow", "gzip")])
-def test_unknown_formats_are_refused(wrong: tuple[str, str | None]) -> None:
+def test_unknown_transfers_are_refused(wrong: tuple[str, str | None]) -> None:
     """A body or a compression that does not exist is refused at once."""
     with pytest.raises(BadParameter):
-        Format(*wrong)
+        Transfer(*wrong)

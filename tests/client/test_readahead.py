@@ -302,9 +302,9 @@ def test_end_in_a_forked_child_leaves_the_parents_page_alone(
 DROPPING = """
 import os, sys
 from fdss.backend import Selection
-from fdss.client import RemoteBackend
+from fdss.client import RemoteBackend, Transfer
 
-backend = RemoteBackend(sys.argv[1], "abcd", read_ahead_bytes=4096)
+backend = RemoteBackend(sys.argv[1], "abcd", transfer=Transfer(read_ahead_bytes=4096))
 chunks = backend.chunks(Selection(range(5000), range(5000)))
 begin = [row["n"] for row in next(chunks).rows()]
 child = os.fork()

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from fdss import places
 from fdss.arguments import LoadArguments
 from fdss.backend import Backend, Row, Selection
-from fdss.client import RemoteBackend, fast_load_iterable_dataset, load_remote
-from fdss.client.pages import Format
+from fdss.client import RemoteBackend, Transfer, fast_load_iterable_dataset, load_remote
 from fdss.config import ServerConfig
 from fdss.errors import (
     AuthenticationRequired,
@@ -87,13 +86,13 @@ def server(folder: Path) -> Iterator[Server]:
         yield running
 
 
-FORMATS = [Format(), Format(compression="zstd"), Format("ndjson")]
+TRANSFERS = [Transfer(), Transfer(compression="zstd"), Transfer("ndjson")]
 
 
-@pytest.fixture(scope="module", params=FORMATS, ids=["arrow", "zstd", "ndjson"])
+@pytest.fixture(scope="module", params=TRANSFERS, ids=["arrow", "zstd", "ndjson"])
 def remote(server: Server, request: pytest.FixtureRequest) -> RemoteBackend:
     loaded = load_remote(server.url, LoadArguments("local/kinds"), token=server.token)
-    return RemoteBackend(server.url, loaded.handle, token=server.token, format=request.param)
+    return RemoteBackend(server.url, loaded.handle, token=server.token, transfer=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +235,7 @@ def test_killed_server_is_an_error_at_the_right_row(tmp_path: Path, body: str) -
             arguments = LoadArguments("local/large")
             loaded = load_remote(url, arguments)
             backend = RemoteBackend(
-                url, loaded.handle, read_ahead_bytes=1 << 18, format=Format(body)
+                url, loaded.handle, transfer=Transfer(body, read_ahead_bytes=1 << 18)
             )
             rows = rows_of(backend, Selection(range(256), range(256)))
             got = [next(rows)["n"]]
