@@ -1,4 +1,4 @@
-"""Build FDSS: one distribution, one import name ``fdss``, from the folders fdss/, client/ and cli/."""
+"""Build FDSS: one distribution, one import name ``fdss``, from fdss/, client/ and cli/."""
 
 from __future__ import annotations
 
