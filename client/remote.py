@@ -154,9 +154,8 @@ class RemoteBackend:
             FdssError: The server refused the request.
         """
         served = self._served(selection)
-        reader = PageReader(
-            served, selection, max(MIN_PAGE_BYTES, self._transfer.read_ahead_bytes // 2)
-        )
+        ahead_bytes = self._transfer.read_ahead_bytes
+        reader = PageReader(served, selection, max(MIN_PAGE_BYTES, ahead_bytes // 2))
         done = 0
         while done < len(selection):
             ahead: ReadAhead[Chunk] = ReadAhead(partial(reader.chunks, done), ahead_bytes)
