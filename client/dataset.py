@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING, Any
 from fdss.backend import Backend, Row
 from fdss.errors import StateRefused
 
-from .iteration import (
-    AT_KEY,
-    ENDED_KEY,
-    EPOCH_KEY,
-    WORKER_KEY,
-    Cursor,
-    Pipeline,
-    RowIterator,
-    check_state,
-    current_worker,
-)
+from .epochs import Epoch
+from .iteration import Cursor, Pipeline, RowIterator, current_worker
 from .lengths import Lengths
 from .nodes import State
+from .states import ENDED_KEY, EPOCH_KEY, WORKER_KEY, check_state
 from .transforms import Transforms, check_count
 from .view import View
 
@@ -68,7 +60,7 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         self.load_args = dict(load_args or {})
         self._lengths = Lengths(length_estimate, reset_length_on_iter)
         self._pipeline = Pipeline(backend, View.whole(len(backend)))
-        self._epoch = 0
+        self._epoch = Epoch()
         self._resume: State | None = None
         self._cursor: Cursor | None = None
 
@@ -82,7 +74,7 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
     @property
     def epoch(self) -> int:
         """Return the epoch that the next iteration gives, unless a state says another."""
-        return self._epoch
+        return self._epoch.number
 
     @property
     def n_shards(self) -> int:
@@ -128,34 +120,31 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
     # ---- iterating and resuming
 
     def __iter__(self) -> RowIterator:
-        pipeline = self._pipeline
+        pipeline, epoch = self._pipeline, self.epoch
         worker = current_worker()
         if worker is not None:
             pipeline = pipeline.for_worker(*worker)
         state, self._resume = self._resume, None
         if state is not None:
-            if state[WORKER_KEY] != (None if worker is None else list(worker)):
-                raise StateRefused(
-                    f"The state was saved by worker {state[WORKER_KEY]} and would start in "
-                    f"{worker} (number, of how many; None is no worker).",
-                    hint="resume with the number of DataLoader workers it was saved with",
-                )
-            if state[ENDED_KEY] and state[EPOCH_KEY] != self._epoch:
+            _check_worker(state, worker)
+            if worker is not None:
+                epoch = state[EPOCH_KEY]
+            elif state[ENDED_KEY] and state[EPOCH_KEY] != epoch:
                 state = None
-        iterator = RowIterator(
-            pipeline, self._epoch, None if state is None else state[AT_KEY], self._lengths
-        )
-        self._cursor = iterator.cursor
-        return iterator
+        self._cursor = Cursor(pipeline, epoch, self._lengths, state)
+        return RowIterator(self._cursor, self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration gives; without a shuffle all are alike.
+
+        It reaches the workers of a DataLoader too, also those that live on.
 
         Args:
             epoch: 0 or more. A loaded state of another epoch is given up.
         """
         check_count("set_epoch", epoch)
-        self._epoch = epoch
+        self._epoch.number = epoch
+        self._epoch.is_named = True
         if self._resume is not None and self._resume[EPOCH_KEY] != epoch:
             self._resume = None
 
@@ -164,14 +153,14 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         if self._resume is not None:
             return self._resume
         if self._cursor is None:
-            return RowIterator(self._pipeline, self._epoch, None, Lengths()).state_dict()
+            return Cursor(self._pipeline, self.epoch, Lengths()).state()
         return self._cursor.state()
 
     def load_state_dict(self, state: State, *, strict: bool = True) -> None:
         """Let the next iteration begin behind the last row of a saved state.
 
-        A state from the exact end of an epoch begins the next one, unless ``set_epoch`` names
-        the ended epoch again, whose rest is empty.
+        A state from the exact end of an epoch begins the next one; but of an epoch that
+        ``set_epoch`` has named, before or after, nothing is left.
 
         Args:
             strict: Refuse the state when the content, view or steps differ from those it was
@@ -183,7 +172,9 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         worker = _worker_of(state)
         pipeline = self._pipeline.for_worker(*worker) if worker else self._pipeline
         self._resume = check_state(state, pipeline.identity(), strict=strict)
-        self._epoch = state[EPOCH_KEY] + bool(state[ENDED_KEY])
+        if worker is None:
+            named = self._epoch.is_named and self.epoch == state[EPOCH_KEY]
+            self._epoch.number = state[EPOCH_KEY] + (bool(state[ENDED_KEY]) and not named)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cursor": None}
@@ -199,8 +190,18 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy._lengths = Lengths(self._lengths.mode, self._lengths.reset_on_iter)
+        copy._epoch = Epoch(self.epoch)
         copy._resume = copy._cursor = None
         return copy
+
+
+def _check_worker(state: State, worker: tuple[int, int] | None) -> None:
+    if state[WORKER_KEY] != (None if worker is None else list(worker)):
+        raise StateRefused(
+            f"The state was saved by worker {state[WORKER_KEY]} and would start in {worker} "
+            "(number, of how many; None is no worker).",
+            hint="resume with the number of DataLoader workers it was saved with",
+        )
 
 
 def _worker_of(state: Any) -> tuple[int, int] | None:

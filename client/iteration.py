@@ -5,39 +5,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fdss.backend import Backend, Row
-from fdss.errors import StateRefused
 from fdss.wire.names import ORDER_VERSION
 
 from .batches import Columns
+from .epochs import Epoch
 from .lengths import Lengths
 from .nodes import SOURCE_KEY, Node, SourceNode, State
+from .states import (
+    AT_KEY,
+    COLUMNS_KEY,
+    ENDED_KEY,
+    EPOCH_KEY,
+    FINGERPRINT_KEY,
+    ORDER_KEY,
+    STATE_VERSION,
+    STEPS_KEY,
+    VERSION_KEY,
+    VIEW_KEY,
+    WORKER_KEY,
+    check_state,
+)
 from .steps import Skip, Step, Take
 from .view import View
-
-STATE_VERSION = 1
-
-VERSION_KEY = "version"
-ORDER_KEY = "order"
-FINGERPRINT_KEY = "fingerprint"
-VIEW_KEY = "view"
-COLUMNS_KEY = "columns"
-STEPS_KEY = "steps"
-WORKER_KEY = "worker"
-EPOCH_KEY = "epoch"
-ENDED_KEY = "ended"
-AT_KEY = "at"
-
-_WHAT_DIFFERS = {
-    ORDER_KEY: "the version of the order",
-    FINGERPRINT_KEY: "the content of the dataset",
-    VIEW_KEY: "the slices, shards or shuffle",
-    COLUMNS_KEY: "the columns that are read",
-    STEPS_KEY: "the steps of the pipeline",
-    WORKER_KEY: "the DataLoader worker (number, of how many)",
-}
 
 
 @dataclass(frozen=True)
@@ -103,9 +94,15 @@ class RowIterator(Iterator[Row]):
     Closing it, or dropping the last reference to it, stops its reader at once.
     """
 
-    def __init__(self, pipeline: Pipeline, epoch: int, state: State | None, lengths: Lengths):
-        self.cursor = Cursor(pipeline, epoch, state, lengths)
-        self._rows = self.cursor.rows()
+    def __init__(self, cursor: Cursor, epoch: Epoch) -> None:
+        """Iterate from a cursor.
+
+        Args:
+            epoch: The epoch of the dataset, which a state that is loaded here brings back.
+        """
+        self._cursor = cursor
+        self._epoch = epoch
+        self._rows = cursor.rows()
 
     def __iter__(self) -> RowIterator:
         return self
@@ -115,7 +112,21 @@ class RowIterator(Iterator[Row]):
 
     def state_dict(self) -> State:
         """Return the state from which the next row follows, as JSON values."""
-        return self.cursor.state()
+        return self._cursor.state()
+
+    def load_state_dict(self, state: State, *, strict: bool = True) -> None:
+        """Go on behind the last row of a saved state; behind the last of an epoch none follows.
+
+        The dataset's next iteration is of the same epoch, unless ``set_epoch`` says another.
+
+        Raises:
+            StateRefused: It belongs to another pipeline; the message names what differs.
+        """
+        self._rows.close()
+        self._cursor.move_to(state, strict=strict)
+        self._rows = self._cursor.rows()
+        if state[WORKER_KEY] is None:
+            self._epoch.number = state[EPOCH_KEY]
 
     def close(self) -> None:
         """Stop reading; the state stays what it is."""
@@ -123,19 +134,28 @@ class RowIterator(Iterator[Row]):
 
 
 class Cursor:
-    """Where one pass stands: counters only, so that it can outlive its iterator.
+    """Where one pass stands: counters only, so that it can outlive its iterator."""
 
-    Attributes:
-        epoch: The epoch that is read.
-    """
+    _source: SourceNode
+    _last: Node
 
-    def __init__(self, pipeline: Pipeline, epoch: int, state: State | None, lengths: Lengths):
-        self.epoch = epoch
+    def __init__(
+        self, pipeline: Pipeline, epoch: int, lengths: Lengths, state: State | None = None
+    ) -> None:
+        """Stand at the start of an epoch, or at ``state``, which belongs to the pipeline."""
         self._pipeline = pipeline
+        self._epoch = epoch
         self._lengths = lengths
-        self._from_start = state is None
-        self._ended = False
-        self._source, self._last = pipeline.open(epoch, state)
+        self._open(None if state is None else state[AT_KEY])
+
+    def move_to(self, state: State, *, strict: bool) -> None:
+        """Stand where a saved state does.
+
+        Raises:
+            StateRefused: It belongs to another pipeline; the message names what differs.
+        """
+        self._epoch = check_state(state, self._pipeline.identity(), strict=strict)[EPOCH_KEY]
+        self._open(state[AT_KEY])
 
     def rows(self) -> Generator[Row, None, None]:
         """Yield the rows and count them."""
@@ -153,13 +173,17 @@ class Cursor:
 
     def state(self) -> State:
         """Return the state from which the next row follows."""
-        ended = self._ended or self._last.at_end()
         return {
             **self._pipeline.identity(),
-            EPOCH_KEY: self.epoch,
-            ENDED_KEY: ended,
+            EPOCH_KEY: self._epoch,
+            ENDED_KEY: self._ended or self._last.at_end(),
             AT_KEY: self._last.state(),
         }
+
+    def _open(self, at: State | None) -> None:
+        self._from_start = at is None
+        self._ended = False
+        self._source, self._last = self._pipeline.open(self._epoch, at)
 
 
 def current_worker() -> tuple[int, int] | None:
@@ -167,37 +191,6 @@ def current_worker() -> tuple[int, int] | None:
     torch_data = sys.modules.get("torch.utils.data")
     info = torch_data.get_worker_info() if torch_data is not None else None
     return None if info is None else (info.id, info.num_workers)
-
-
-def check_state(state: Any, identity: State, *, strict: bool) -> State:
-    """Return a saved state if it belongs to the pipeline with that identity.
-
-    Args:
-        strict: Whether the content, view and steps must be the same; the version always must.
-
-    Raises:
-        StateRefused: It does not; the message names what differs.
-    """
-    if not isinstance(state, dict) or state.get(VERSION_KEY) != STATE_VERSION:
-        found = state.get(VERSION_KEY) if isinstance(state, dict) else type(state).__name__
-        raise StateRefused(
-            f"The state is of version {found!r}; this is version {STATE_VERSION}.",
-            hint="pass what state_dict() returned",
-        )
-    missing = [key for key in (*identity, EPOCH_KEY, ENDED_KEY, AT_KEY) if key not in state]
-    if missing:
-        raise StateRefused(f"The state has no {', '.join(missing)}.")
-    different = [
-        f"{what}: {state[key]!r} in the state, {identity[key]!r} here"
-        for key, what in _WHAT_DIFFERS.items()
-        if state[key] != identity[key]
-    ]
-    if strict and different:
-        raise StateRefused(
-            f"The state belongs to another pipeline; what differs is {'; '.join(different)}.",
-            hint="build the pipeline as it was saved, or load_state_dict(state, strict=False)",
-        )
-    return state
 
 
 def _unnested(state: State | None, steps: int) -> list[State | None]:

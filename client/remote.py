@@ -10,9 +10,10 @@ from typing import Any
 
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, FeaturesJson, Selection
-from fdss.errors import BadParameter, PageForeign, UnknownColumn
+from fdss.errors import PageForeign, UnknownColumn
 from fdss.rows import RowMaker
 from fdss.wire import names
+from fdss.wire.ndjson import RowsChunk
 
 from .pages import Transfer
 from .readahead import ReadAhead
@@ -154,6 +155,10 @@ class RemoteBackend:
             FdssError: The server refused the request.
         """
         served = self._served(selection)
+        if selection.columns == ():
+            # Rows without columns have nothing that could be sent.
+            yield RowsChunk([{} for _ in selection.positions], served.maker)
+            return
         ahead_bytes = self._transfer.read_ahead_bytes
         reader = PageReader(served, selection, max(MIN_PAGE_BYTES, ahead_bytes // 2))
         done = 0
@@ -169,8 +174,6 @@ class RemoteBackend:
 
     def _served(self, selection: Selection) -> Served:
         told = self._described()
-        if selection.columns == ():
-            raise BadParameter("columns must name a column or more, found none.")
         missing = sorted(set(selection.columns or ()) - set(told.column_names))
         if missing:
             raise UnknownColumn(

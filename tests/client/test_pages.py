@@ -371,11 +371,11 @@ def test_columns_a_dataset_has_not_are_refused_unasked(serve: Serve) -> None:
         next(backend.chunks(whole(columns=("m",))))
 
 
-def test_no_columns_are_refused_unasked(serve: Serve) -> None:
-    """A selection has to name a column, as in local storage."""
+def test_rows_without_columns_are_not_asked_for(serve: Serve) -> None:
+    """A selection of no columns gives empty rows, and asks for no page."""
     backend = serve(lambda request: b"")
-    with pytest.raises(BadParameter, match="columns"):
-        next(backend.chunks(whole(columns=())))
+
+    assert list(rows_of(backend, whole(columns=()))) == [{}] * LENGTH
 
 
 class TestOldServer:

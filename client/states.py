@@ -1,0 +1,62 @@
+"""Saved states: what they hold, and whether one belongs to a pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fdss.errors import StateRefused
+
+from .nodes import State
+
+STATE_VERSION = 1
+
+VERSION_KEY = "version"
+ORDER_KEY = "order"
+FINGERPRINT_KEY = "fingerprint"
+VIEW_KEY = "view"
+COLUMNS_KEY = "columns"
+STEPS_KEY = "steps"
+WORKER_KEY = "worker"
+EPOCH_KEY = "epoch"
+ENDED_KEY = "ended"
+AT_KEY = "at"
+
+_WHAT_DIFFERS = {
+    ORDER_KEY: "the version of the order",
+    FINGERPRINT_KEY: "the content of the dataset",
+    VIEW_KEY: "the slices, shards or shuffle",
+    COLUMNS_KEY: "the columns that are read",
+    STEPS_KEY: "the steps of the pipeline",
+    WORKER_KEY: "the DataLoader worker (number, of how many)",
+}
+
+
+def check_state(state: Any, identity: State, *, strict: bool) -> State:
+    """Return a saved state if it belongs to the pipeline with that identity.
+
+    Args:
+        strict: Whether the content, view and steps must be the same; the version always must.
+
+    Raises:
+        StateRefused: It does not; the message names what differs.
+    """
+    if not isinstance(state, dict) or state.get(VERSION_KEY) != STATE_VERSION:
+        found = state.get(VERSION_KEY) if isinstance(state, dict) else type(state).__name__
+        raise StateRefused(
+            f"The state is of version {found!r}; this is version {STATE_VERSION}.",
+            hint="pass what state_dict() returned",
+        )
+    missing = [key for key in (*identity, EPOCH_KEY, ENDED_KEY, AT_KEY) if key not in state]
+    if missing:
+        raise StateRefused(f"The state has no {', '.join(missing)}.")
+    different = [
+        f"{what}: {state[key]!r} in the state, {identity[key]!r} here"
+        for key, what in _WHAT_DIFFERS.items()
+        if state[key] != identity[key]
+    ]
+    if strict and different:
+        raise StateRefused(
+            f"The state belongs to another pipeline; what differs is {'; '.join(different)}.",
+            hint="build the pipeline as it was saved, or load_state_dict(state, strict=False)",
+        )
+    return state
