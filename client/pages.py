@@ -16,6 +16,7 @@ from .answers import media_type
 
 ARROW = "arrow"
 NDJSON = "ndjson"
+AUTO = "auto"
 
 _ACCEPTED = {ARROW: f"{names.ARROW}, {names.NDJSON};q=0.5", NDJSON: names.NDJSON}
 OLD_SERVER_PARAMETERS = frozenset({"position", "limit", "types", "compression"})
@@ -75,21 +76,23 @@ class Transfer:
 
     Attributes:
         body: ARROW, or NDJSON from servers that do not offer it; NDJSON from all.
-        compression: Of Arrow bodies: "lz4", "zstd" or None.
+        compression: Of Arrow bodies: "lz4", "zstd" or None; AUTO is zstd over a link that is
+            both far and slow, and none over others.
         read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
             Python values they take several times as much.
     """
 
     body: str = ARROW
-    compression: str | None = None
+    compression: str | None = AUTO
     read_ahead_bytes: int = 32 << 20
 
     def __post_init__(self) -> None:
         if self.body not in _ACCEPTED:
             raise BadParameter(f"body={self.body!r} is not {' or '.join(map(repr, _ACCEPTED))}.")
-        if self.compression not in (None, *COMPRESSIONS):
+        compressions = (None, AUTO, *COMPRESSIONS)
+        if self.compression not in compressions:
             raise BadParameter(
-                f"compression={self.compression!r} is not {' or '.join(map(repr, COMPRESSIONS))}."
+                f"compression={self.compression!r} is not {' or '.join(map(repr, compressions))}."
             )
 
     @property
@@ -97,12 +100,13 @@ class Transfer:
         """Return the Accept header."""
         return _ACCEPTED[self.body]
 
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Return the parameters of the query."""
+    def parameters(self, is_slow: bool) -> dict[str, str]:
+        """Return the parameters of the query, over a link that is far and slow or is not."""
         if self.body == NDJSON:
             return {"types": names.TAGGED}
-        return {} if self.compression is None else {"compression": self.compression}
+        automatic = "zstd" if is_slow else None
+        chosen = automatic if self.compression == AUTO else self.compression
+        return {} if chosen is None else {"compression": chosen}
 
 
 def checked_types(response: requests.Response, page: Page, fingerprint: str | None) -> str:

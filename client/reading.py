@@ -26,6 +26,10 @@ MAX_PAGE_BYTES = 16 << 20
 
 # Near a server one connection is enough; it is far ones whose round trips cost.
 FAR_S = 0.005
+# A page that takes half a second hides round trips, and is soon fetched again when it is cut.
+PAGE_S = 0.5
+# From far away and slower than this, compressed rows come faster.
+SLOW_BYTES_S = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -48,28 +52,38 @@ class Served:
 
 
 class PageSize:
-    """How many rows a page asks for: 256, then by their measured bytes from 1 MiB up to 16 MiB.
+    """How many rows a page asks for: 256, then by their measured bytes and the measured rate.
+
+    Pages begin at 1 MiB and double up to the bytes that arrive in half a second, or 16 MiB.
 
     Attributes:
         page_bytes: What the next page is expected to take.
+        rate: Bytes a second while rows arrived; 0.0 before any did.
     """
 
     def __init__(self, most_bytes: int = MAX_PAGE_BYTES) -> None:
         self.page_bytes = min(FIRST_PAGE_BYTES, most_bytes)
+        self.rate = 0.0
         self._most_bytes = most_bytes
         self._row_bytes = 0.0
 
     def next_rows(self) -> int:
-        """Return the rows of the next page, 1 or more; the page after it is twice as large."""
+        """Return the rows of the next page, 1 or more."""
         if not self._row_bytes:
             return FIRST_PAGE_ROWS
         rows = max(1, int(self.page_bytes / self._row_bytes))
-        self.page_bytes = min(2 * self.page_bytes, self._most_bytes)
+        fitting = max(FIRST_PAGE_BYTES, int(self.rate * PAGE_S))
+        self.page_bytes = min(2 * self.page_bytes, fitting, self._most_bytes)
         return rows
 
-    def measure(self, rows: int, size_bytes: int) -> None:
-        """Take in how large the rows of the present page are."""
+    def expected_bytes(self, rows: int) -> int:
+        """Return what some rows are expected to take; 0 before any were measured."""
+        return int(rows * self._row_bytes)
+
+    def measure(self, rows: int, size_bytes: int, seconds: float) -> None:
+        """Take in how large the rows of the present page are, and how fast they came."""
         self._row_bytes = size_bytes / rows
+        self.rate = size_bytes / max(seconds, 1e-6)
 
 
 class PageReader:
@@ -88,6 +102,8 @@ class PageReader:
         self._selection = selection
         self._size = PageSize(min(most_bytes, MAX_PAGE_BYTES))
         self._far_s = far_s
+        self._is_far = False
+        self._is_slow = False
 
     def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
         """Yield the rows from the ``begin``-th of the selection on, with their size in bytes.
@@ -99,26 +115,24 @@ class PageReader:
         try:
             while begin < len(self._selection):
                 flow.make_room(self._size.page_bytes if following is None else 0)
-                answer = following or _Answer(self._page(begin), self._asking(flow.hold))
+                answer = following or self._answer(begin, flow)
                 following = None
                 begin += answer.page.rows
-                left, size_bytes = answer.page.rows, 0
-                for chunk, chunk_bytes in self._page_chunks(answer):
-                    yield chunk, chunk_bytes
-                    left, size_bytes = left - len(chunk), size_bytes + chunk_bytes
-                    self._size.measure(answer.page.rows - left, size_bytes)
-                    rest_bytes = size_bytes * left // (answer.page.rows - left)
-                    if following is None and self._is_next_due(answer, begin, rest_bytes, flow):
-                        following = _Answer(self._page(begin), self._asking(flow.hold))
+                for chunk, chunk_bytes, rest_rows in self._measured_chunks(answer):
+                    if following is None and self._is_next_due(begin, rest_rows, flow):
+                        following = self._answer(begin, flow)
                         following.begin()
+                    if chunk is not None:
+                        yield chunk, chunk_bytes
         finally:
             if following is not None:
                 flow.hold.break_off()
                 following.discard()
 
-    def _page(self, begin: int) -> Page:
+    def _answer(self, begin: int, flow: Flow[Chunk]) -> _Answer:
         rows = min(self._size.next_rows(), len(self._selection) - begin)
-        return asked_page(self._selection, self._served.length, begin, rows)
+        page = asked_page(self._selection, self._served.length, begin, rows)
+        return _Answer(page, self._asking(flow.hold))
 
     def _asking(self, hold: Hold) -> Callable[[Page], requests.Response]:
         served = self._served
@@ -126,21 +140,36 @@ class PageReader:
         if served.fingerprint is not None:
             headers["If-Match"] = f'"{served.fingerprint}"'
         path = names.iter_path(served.handle)
+        parameters = served.transfer.parameters(self._is_slow)
         return lambda page: served.session.stream(
-            path, page.parameters | served.transfer.parameters, headers=headers, hold=hold
+            path, page.parameters | parameters, headers=headers, hold=hold
         )
 
-    def _page_chunks(self, answer: _Answer) -> Generator[tuple[Chunk, int], None, None]:
+    def _measured_chunks(
+        self, answer: _Answer
+    ) -> Generator[tuple[Chunk | None, int, int], None, None]:
+        """Yield chunks, their bytes, and the rows of the page behind them; first a None."""
+        served, rest_rows = self._served, answer.page.rows
+        size_bytes, reading_s = 0, 0.0
         with answer.response() as response:
-            types = checked_types(response, answer.page, self._served.fingerprint)
-            yield from page_chunks(response, answer.page, types, self._served.maker)
+            self._is_far = answer.waited_s >= self._far_s
+            types = checked_types(response, answer.page, served.fingerprint)
+            yield None, 0, rest_rows
+            begun_s = time.perf_counter()
+            for chunk, chunk_bytes in page_chunks(response, answer.page, types, served.maker):
+                reading_s += time.perf_counter() - begun_s
+                size_bytes += chunk_bytes
+                rest_rows -= len(chunk)
+                self._size.measure(answer.page.rows - rest_rows, size_bytes, reading_s)
+                yield chunk, chunk_bytes, rest_rows
+                begun_s = time.perf_counter()
+        self._is_slow |= self._is_far and self._size.rate < SLOW_BYTES_S
 
-    def _is_next_due(
-        self, present: _Answer, begin: int, rest_bytes: int, flow: Flow[Chunk]
-    ) -> bool:
+    def _is_next_due(self, begin: int, rest_rows: int, flow: Flow[Chunk]) -> bool:
+        rest_bytes = self._size.expected_bytes(rest_rows)
         return (
             begin < len(self._selection)
-            and present.waited_s >= self._far_s
+            and self._is_far
             and flow.has_room(rest_bytes + self._size.page_bytes)
         )
 

@@ -302,9 +302,9 @@ def test_pages_grow_with_measured_rows() -> None:
     grown = []
     for _ in range(7):
         grown.append(size.next_rows())
-        size.measure(256, 256 * 1024)
+        size.measure(256, 256 * 1024, seconds=1e-4)
     assert grown == [256, 1024, 2048, 4096, 8192, 16384, 16384]
-    size.measure(1, 100 << 20)
+    size.measure(1, 100 << 20, seconds=1e-4)
     assert size.next_rows() == 1
 
 
@@ -458,7 +458,7 @@ def test_transfer_becomes_headers_and_parameters(
     transfer: Transfer, accept: str, parameters: dict[str, str]
 ) -> None:
     """A transfer says what is asked for."""
-    assert (transfer.accept, transfer.parameters) == (accept, parameters)
+    assert (transfer.accept, transfer.parameters(is_slow=False)) == (accept, parameters)
 
 
 @pytest.mark.parametrize("wrong", [("json", None), ("arrow", "gzip")])
@@ -466,3 +466,21 @@ def test_unknown_transfers_are_refused(wrong: tuple[str, str | None]) -> None:
     """A body or a compression that does not exist is refused at once."""
     with pytest.raises(BadParameter):
         Transfer(*wrong)
+
+
+def test_pages_of_a_slow_link_take_half_a_second() -> None:
+    """Pages stop growing at what arrives in half a second, but not below 1 MiB."""
+    for rate, expected in ((8 << 20, 4096), (1 << 10, 1024)):
+        size = PageSize()
+        for _ in range(6):
+            rows = size.next_rows()
+            size.measure(256, 256 * 1024, seconds=256 * 1024 / rate)
+
+        assert rows == expected
+
+
+def test_compression_is_for_slow_links() -> None:
+    """Left to itself, compression is asked for over a link that is far and slow."""
+    assert Transfer().parameters(is_slow=True) == {"compression": "zstd"}
+    assert Transfer(compression=None).parameters(is_slow=True) == {}
+    assert Transfer(compression="lz4").parameters(is_slow=False) == {"compression": "lz4"}
