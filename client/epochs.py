@@ -31,6 +31,7 @@ class Epoch:
 
     @number.setter
     def number(self, number: int) -> None:
+        """Set the number, for the workers too."""
         self._shared.value = number
 
     def __reduce__(self) -> tuple[Any, ...]:

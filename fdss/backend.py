@@ -103,3 +103,9 @@ class BatchSource(Protocol):
 
         A buffer holds one or more record batch messages as they stand in the file.
         """
+
+    def costs_nothing(self, selection: Selection) -> bool:
+        """Tell whether the rows of a selection can be had without being read or copied.
+
+        All of its pieces may then be listed before the first is sent.
+        """

@@ -17,6 +17,8 @@ from fdss.rows import BatchChunk, RowMaker, features_of
 
 from .fingerprint import fingerprint_of
 from .gather import BatchReader
+from .media import MediaEmbedder
+from .roots import MediaRoots
 from .stamps import Sources
 from .views import View
 
@@ -32,15 +34,19 @@ class ArrowBackend:
     It holds no cursor, can be pickled, used after a fork, and read by several threads at once.
     """
 
-    def __init__(self, view: View, sources: Sources | None = None) -> None:
+    def __init__(
+        self, view: View, sources: Sources | None = None, roots: MediaRoots | None = None
+    ) -> None:
         """Serve a view.
 
         Args:
             view: The rows.
             sources: The files that the rows were prepared from; None if they are served as they
                 are.
+            roots: Where media files that rows name may be read; None for nowhere.
         """
         self._view = view
+        self._media = MediaEmbedder(view.schema, roots or MediaRoots())
         self._sources = sources
         self._fingerprint = view.whole.fingerprint if view.whole else ""
         self._is_stale = False
@@ -57,7 +63,7 @@ class ArrowBackend:
     def fingerprint(self) -> str:
         """Return the content fingerprint, the same for the same rows wherever they lie."""
         if not self._fingerprint:
-            self._fingerprint = fingerprint_of(self._view)
+            self._fingerprint = fingerprint_of(self._view, self._media)
         return self._fingerprint
 
     @property
@@ -78,21 +84,22 @@ class ArrowBackend:
     def batches(self, selection: Selection) -> Iterator[pa.RecordBatch]:
         """Yield the selected rows in their order, about half a mebibyte or one row a batch.
 
+        Media files that rows only name are within them, a mebibyte or one row a batch.
+
         Raises:
-            BadParameter: At once: the selection is not within the dataset.
+            BadParameter: At once: the selection is not within the dataset, or has no column.
             UnknownColumn: At once: a column does not exist.
             ContentChanged: A file that is read is not the file that was opened.
             DatasetDamaged: A file cannot be read.
+            Forbidden: A row names a file that is not the dataset's.
         """
         self._check(selection)
+        if selection.columns == ():
+            raise BadParameter("columns must name a column or more, found none.")
         if not selection.positions:
             return iter(())
-        reader = BatchReader(self._view, selection.columns)
-        rows = _consecutive(selection)
-        if rows is not None:
-            return reader.stored(rows, self._batch_rows)
-        order = Order(len(selection.rows), selection.seed, selection.block, selection.window)
-        return self._ordered(selection, order, reader)
+        batches = self._batches(selection, BatchReader(self._view, selection.columns))
+        return self._media.embedded(batches) if self._media else batches
 
     def pieces(self, selection: Selection) -> Iterator[pa.Buffer | pa.RecordBatch]:
         """Yield the same rows; stored batches that are wanted whole come as they stand on disk.
@@ -103,11 +110,21 @@ class ArrowBackend:
         rows = _consecutive(selection)
         if rows is None or selection.columns is not None:
             return self.batches(selection)
-        return BatchReader(self._view, None).pieces(rows, self._batch_rows)
+        if not self._media:
+            return BatchReader(self._view, None).pieces(rows, self._batch_rows)
+        reader = BatchReader(self._view, None, self._media.is_needed)
+        return self._media.filled(reader.pieces(rows, self._batch_rows))
+
+    def costs_nothing(self, selection: Selection) -> bool:
+        """Tell whether the rows of a selection can be had without being read or copied."""
+        consecutive = _consecutive(selection) is not None
+        return consecutive and self._view.is_zero_copy and not self._media
 
     def chunks(self, selection: Selection) -> Iterator[BatchChunk]:
-        """Yield the selected rows in their order, as ``batches`` does."""
-        batches = self.batches(selection)
+        """Yield the selected rows in their order, as ``batches`` does; of no column, empty ones."""
+        self._check(selection)
+        bare = selection.columns == ()
+        batches = _bare(len(selection)) if bare else self.batches(selection)
         maker = RowMaker(self.features, selection.columns)
         return (BatchChunk(batch, maker) for batch in batches)
 
@@ -130,6 +147,13 @@ class ArrowBackend:
         if self._sources is not None and not self._sources.is_fresh:
             return False
         return all(table.is_fresh for table in self._view.tables)
+
+    def _batches(self, selection: Selection, reader: BatchReader) -> Iterator[pa.RecordBatch]:
+        rows = _consecutive(selection)
+        if rows is not None:
+            return reader.stored(rows, self._batch_rows)
+        order = Order(len(selection.rows), selection.seed, selection.block, selection.window)
+        return self._ordered(selection, order, reader)
 
     def _ordered(
         self, selection: Selection, order: Order, reader: BatchReader
@@ -157,8 +181,6 @@ class ArrowBackend:
             if asked.step < 1 or (len(asked) and (asked[0] < 0 or asked[-1] >= count)):
                 raise BadParameter(f"{name} {asked} are not within 0 to {count:,}.")
         known = set(self.schema.names)
-        if selection.columns == ():
-            raise BadParameter("columns must name a column or more, found none.")
         for column in selection.columns or ():
             if column not in known:
                 raise UnknownColumn(
@@ -172,3 +194,10 @@ def _consecutive(selection: Selection) -> range | None:
         return None
     rows = selection.rows[selection.positions.start : selection.positions.stop]
     return rows if rows.step == selection.positions.step == 1 else None
+
+
+def _bare(count: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of ``count`` rows together that have no columns."""
+    for begin in range(0, count, _MAX_BATCH_ROWS):
+        rows = min(_MAX_BATCH_ROWS, count - begin)
+        yield pa.record_batch({"": pa.nulls(rows)}).select([])

@@ -1,9 +1,9 @@
 """The content fingerprint: what tells that two datasets hold the same rows.
 
 It is a sha256 over a canonical form of the schema with the HF features, the number of rows, and
-the values of some rows, each in the tagged NDJSON of the wire. File names, file times, sharding
-and the sizes of record batches do not enter, so that a replica made another way has the same
-fingerprint.
+the values of some rows, each in the tagged NDJSON of the wire, with their media files. File
+names, file times, sharding and the sizes of record batches do not enter, so that a replica made
+another way has the same fingerprint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from fdss.wire.names import TAGGED
 from fdss.wire.ndjson import encode_batch
 
 from .gather import BatchReader
+from .media import MediaEmbedder
+from .roots import MediaRoots
 from .schemas import canonical_schema
 from .tables import Table
 from .views import View
@@ -40,10 +42,13 @@ def sampled_rows(count: int) -> NDArray[np.int64]:
     return np.array([number * (count - 1) // last for number in range(SAMPLED_ROWS)], np.int64)
 
 
-def fingerprint_of(view: View) -> str:
+def fingerprint_of(view: View, media: MediaEmbedder) -> str:
     """Return the content fingerprint of a view, 64 hex digits.
 
     One row at a time is held in memory, however large the rows are.
+
+    Args:
+        media: Fills in the files that rows name; their content enters, not their place.
 
     Raises:
         UncarriableValue: A column has a type that the wire has no form for.
@@ -54,11 +59,12 @@ def fingerprint_of(view: View) -> str:
     digest.update(f"{len(view)}\n".encode())
     reader = BatchReader(view, None)
     for row in sampled_rows(len(view)).tolist():
-        [batch] = reader.stored(range(row, row + 1), 1)
+        [batch] = media.embedded(reader.stored(range(row, row + 1), 1))
         digest.update(encode_batch(batch, TAGGED))
     return digest.hexdigest()
 
 
-def fingerprint_of_table(table: Table) -> str:
-    """Return the content fingerprint of a whole table."""
-    return fingerprint_of(View([(table, range(len(table)))]))
+def fingerprint_of_table(table: Table, roots: MediaRoots | None = None) -> str:
+    """Return the content fingerprint of a whole table, whose media files are within ``roots``."""
+    media = MediaEmbedder(table.schema, roots or MediaRoots())
+    return fingerprint_of(View([(table, range(len(table)))]), media)

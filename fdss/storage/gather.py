@@ -7,7 +7,7 @@ rows that are scattered over a stored batch are taken from it in one call.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +28,21 @@ _KEPT_COPIES = 4
 class BatchReader:
     """Reads the stored batches of a view, and keeps the latest; for one iteration, one thread."""
 
-    def __init__(self, view: View, columns: tuple[str, ...] | None) -> None:
+    def __init__(
+        self,
+        view: View,
+        columns: tuple[str, ...] | None,
+        is_unsendable: Callable[[pa.RecordBatch], bool] | None = None,
+    ) -> None:
+        """Read a view.
+
+        Args:
+            columns: Columns to read, in this order; None for all.
+            is_unsendable: Tells which stored batches must not go out as they stand on disk; None
+                if all may.
+        """
         self._view = view
+        self._is_unsendable = is_unsendable
         self._columns = None if columns is None else list(columns)
         self._can_take = not any(has_views(field.type) for field in view.schema)
         self._latest: OrderedDict[int, pa.RecordBatch] = OrderedDict()
@@ -61,12 +74,17 @@ class BatchReader:
             limit: Most rows of a slice; messages are joined up to as many rows, one at least.
         """
         for spans in _runs(self._view.spans(rows), limit):
-            joined = self._view.messages(spans) if spans[0].is_whole else None
+            joined = self._view.messages(spans) if self._is_sendable(spans) else None
             if joined is not None:
                 yield joined
                 continue
             for span in spans:
                 yield from self._slices_of(span, limit)
+
+    def _is_sendable(self, spans: list[Span]) -> bool:
+        if not spans[0].is_whole or self._is_unsendable is None:
+            return spans[0].is_whole
+        return not any(self._is_unsendable(self.batch(span.key)) for span in spans)
 
     def _slices_of(self, span: Span, limit: int) -> Iterator[pa.RecordBatch]:
         batch = self.batch(span.key)

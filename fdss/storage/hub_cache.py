@@ -80,6 +80,11 @@ def cache_name(path: str) -> str:
     return "___".join((*namespace, snake_case(name)))
 
 
+def repository_name(path: str) -> str:
+    """Return the folder that the hub cache has for a Hub id."""
+    return f"datasets--{path.replace('/', '--')}"
+
+
 def preparations(folder: Path) -> Iterator[Preparation]:
     """Yield what is prepared in the folder of one dataset; odd folders are passed over."""
     for config in _folders(folder):
@@ -138,7 +143,7 @@ def _commit(path: str, revision: str, hub_cache: Path) -> str | None:
     """Return the commit that the hub cache knows for a branch or tag."""
     if not _REVISION.fullmatch(revision) or ".." in revision:
         return None
-    refs = hub_cache / f"datasets--{path.replace('/', '--')}" / "refs"
+    refs = hub_cache / repository_name(path) / "refs"
     try:
         return refs.joinpath(*revision.split("/")).read_text("ascii").strip() or None
     except (OSError, UnicodeError):

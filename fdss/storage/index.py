@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .messages import DICTIONARY, RECORD_BATCH, SCHEMA, Message
+from .messages import DICTIONARY, END, RECORD_BATCH, SCHEMA, Message
 from .stamps import Stamp, paths_key, stamps_key
 
-MAGIC = b"FDSS-INDEX-0001\n"
+MAGIC = b"FDSS-INDEX-0002\n"
 SUFFIX = ".batches"
 
 _LEAD = struct.Struct("<16sQ32s")
@@ -47,7 +47,8 @@ class BatchIndex:
         places: int64, a row for each batch: number of its file, offset, length in bytes.
         dictionaries: int64, a row for each dictionary: number of its file, offset, length in
             bytes, id, and 1 if it is a delta.
-        schemas: int64, a row for each file: offset and length of its schema message.
+        schemas: int64, a row for each file: offset and length of its schema message, and 1 if
+            the file ends as Arrow's writers end it.
         is_compressed: Whether any batch is compressed.
         fingerprint: Content fingerprint; empty until it is known.
     """
@@ -85,7 +86,7 @@ def build_index(files: tuple[Stamp, ...], walks: Iterable[Iterator[Message]]) ->
     rows: list[int] = [0]
     places: list[tuple[int, int, int]] = []
     dictionaries: list[tuple[int, ...]] = []
-    schemas: list[tuple[int, int]] = []
+    schemas: list[tuple[int, ...]] = []
     is_compressed = False
     for number, walk in enumerate(walks):
         for found in walk:
@@ -97,14 +98,19 @@ def build_index(files: tuple[Stamp, ...], walks: Iterable[Iterator[Message]]) ->
                 span = (found.offset, found.length, found.dictionary, int(found.is_delta))
                 dictionaries.append((number, *span))
             elif found.kind == SCHEMA:
-                schemas.append((found.offset, found.length))
+                # An offset is that of an Arrow file, whose footer was looked for.
+                schemas.append((found.offset, found.length, int(found.offset > 0)))
+            elif found.kind == END:
+                offset, length, is_file = schemas[-1]
+                is_last = found.offset + found.length == files[number].size
+                schemas[-1] = (offset, length, int(is_file or is_last))
     return BatchIndex(
         files=files,
-        schema=_read_span(Path(files[0].path), *schemas[0]),
+        schema=_read_span(Path(files[0].path), *schemas[0][:2]),
         first_rows=np.cumsum(np.array(rows, np.int64)),
         places=np.array(places, np.int64).reshape(-1, 3),
         dictionaries=np.array(dictionaries, np.int64).reshape(-1, _DICTIONARY_NUMBERS),
-        schemas=np.array(schemas, np.int64).reshape(-1, 2),
+        schemas=np.array(schemas, np.int64).reshape(-1, 3),
         is_compressed=is_compressed,
     )
 

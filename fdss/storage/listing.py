@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from fdss.errors import FdssError
 from fdss.rows import features_of
 
 from .hub_cache import Preparation, preparations
+from .index import index_path, load_index
 from .messages import messages
 from .prepared import INFO_NAME, Found, prepared_splits, read_info
 from .saved import DICT_NAME, STATE_NAME, saved_splits
-from .tables import count_rows
+from .stamps import Stamp, stamps_of
 
 Json = dict[str, Any]
 
@@ -152,11 +153,23 @@ def _counted_splits(found: Found, index_folder: Path) -> list[Json]:
     return [
         {
             "name": name,
-            "num_examples": count_rows(files, index_folder),
+            "num_examples": _count_rows(files, index_folder),
             "num_bytes": sum(file.stat().st_size for file in files),
         }
         for files, name in names.items()
     ]
+
+
+def _count_rows(paths: Sequence[Path], folder: Path) -> int:
+    """Return the rows of some Arrow files: from their index if there is one, else by a walk."""
+    stamps = stamps_of(paths)
+    kept = load_index(index_path(folder, stamps), stamps)
+    return kept.rows if kept else sum(_rows_of(stamp) for stamp in stamps)
+
+
+@lru_cache(65_536)
+def _rows_of(stamp: Stamp) -> int:
+    return sum(message.rows for message in messages(Path(stamp.path)))
 
 
 def _schema(file: Path) -> pa.Schema:

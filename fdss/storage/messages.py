@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fdss.errors import DatasetDamaged
 
+END = 0
 SCHEMA = 1
 DICTIONARY = 2
 RECORD_BATCH = 3
@@ -35,7 +36,7 @@ class Message:
     """Where a message lies in its file, and what it carries.
 
     Attributes:
-        kind: SCHEMA, DICTIONARY or RECORD_BATCH.
+        kind: SCHEMA, DICTIONARY, RECORD_BATCH, or END for the marker that ends a stream.
         offset: First byte of the frame in the file.
         length: Bytes of the frame and the body.
         rows: Rows of a record batch.
@@ -55,6 +56,9 @@ class Message:
 
 def messages(path: Path) -> Iterator[Message]:
     """Yield the messages of an Arrow IPC stream or file, the schema first.
+
+    The marker that ends it comes last; Arrow does not ask for one. What follows it is no part of
+    the stream.
 
     Raises:
         DatasetDamaged: The file is cut, or is no Arrow file. Only its base name is told.
@@ -79,7 +83,9 @@ def _walked(content: mmap.mmap, name: str) -> Iterator[Message]:
     expected_schema = True
     while offset < size:
         message = _message_at(content, offset)
-        if message is None:
+        if message.kind == END:
+            if not expected_schema:
+                yield message
             break
         end = offset + message.length
         if end > size:
@@ -95,13 +101,13 @@ def _walked(content: mmap.mmap, name: str) -> Iterator[Message]:
         raise DatasetDamaged(f"Arrow file {name!r} has no schema.")
 
 
-def _message_at(content: mmap.mmap, offset: int) -> Message | None:
-    """Return the message at a byte of the file; None at the marker that ends a stream."""
+def _message_at(content: mmap.mmap, offset: int) -> Message:
+    """Return the message at a byte of the file."""
     lead, metadata_bytes = 4, _UINT32.unpack_from(content, offset)[0]
     if metadata_bytes == _CONTINUATION:  # absent before Arrow 0.15
         lead, metadata_bytes = 8, _UINT32.unpack_from(content, offset + 4)[0]
     if metadata_bytes == 0:
-        return None
+        return Message(END, offset, lead)
     root = offset + lead
     table = root + _UINT32.unpack_from(content, root)[0]
     kind_at = _field(content, table, 1)

@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def prepare_named(arguments: LoadArguments, options: OpenOptions) -> Found:
         builder.download_and_prepare(num_proc=options.num_proc)
     files = [file for split in _local_files(builder).values() for file in split]
     found = _prepared(Path(builder.cache_dir), path)
-    return Found(found.splits, Sources.of(files) if files and is_builder(path) else None)
+    return replace(found, sources=Sources.of(files) if files and is_builder(path) else None)
 
 
 def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions) -> Found:
@@ -122,7 +123,7 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
         builder.download_and_prepare(num_proc=options.num_proc, verification_mode="no_checks")
     _drop_older(home, sources.key)
     _keep(home / sources.key, Path(builder.cache_dir), builder.dataset_name)
-    return Found(_prepared(Path(builder.cache_dir), builder.dataset_name).splits, sources)
+    return replace(_prepared(Path(builder.cache_dir), builder.dataset_name), sources=sources)
 
 
 def _builder(path: str, arguments: LoadArguments, cache: Path) -> Any:
@@ -170,7 +171,7 @@ def _kept(home: Path, sources: Sources) -> Found | None:
     """Return what an earlier call prepared from the same sources."""
     try:
         note = json.loads((home / _NOTE_NAME).read_bytes())
-        return Found(_prepared(home / note["folder"], note["name"]).splits, sources)
+        return replace(_prepared(home / note["folder"], note["name"]), sources=sources)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

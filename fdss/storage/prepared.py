@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fdss.errors import DatasetDamaged
 
+from .roots import MediaRoots
 from .stamps import Sources
 
 INFO_NAME = "dataset_info.json"
@@ -26,10 +27,16 @@ class Found:
     Attributes:
         splits: Files of each split, in the order of their rows.
         sources: The files it was prepared from; None if it is served as it was found.
+        rows: Rows of each split, as far as the writer told them reliably.
+        is_ended: Whether the writer ends every stream with the marker that Arrow has for it.
+        roots: Where media files that rows name may be read.
     """
 
     splits: Mapping[str, tuple[Path, ...]]
     sources: Sources | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+    is_ended: bool = False
+    roots: MediaRoots = MediaRoots()
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -63,12 +70,29 @@ def prepared_splits(folder: Path, info: Mapping[str, Any], name: str) -> Found:
     if not isinstance(splits, dict) or not splits:
         raise DatasetDamaged(f"File {INFO_NAME!r} of dataset {name!r} tells no splits.")
     names = [info.get("dataset_name"), info.get("builder_name"), name]
-    return Found({split: _files(folder, split, told, names) for split, told in splits.items()})
+    files = {split: _files(folder, split, told, names) for split, told in splits.items()}
+    rows = {split: count for split, told in splits.items() if (count := _told_rows(told))}
+    return Found(files, rows=rows, is_ended=True)
 
 
 def snake_case(name: str) -> str:
     """Return a name as ``datasets`` writes it in folders and files: CamelCase to camel_case."""
     return _CAPITAL_INSIDE.sub(r"\1_\2", _RUN_OF_CAPITALS.sub(r"\1_\2", name)).lower()
+
+
+def _told_rows(told: Any) -> int:
+    """Return the rows that a split is told to have; 0 if that is not told, or in two ways."""
+    known = told if isinstance(told, dict) else {}
+    counts = _counts([known.get("num_examples")])
+    lengths = known.get("shard_lengths")
+    shards = _counts(lengths if isinstance(lengths, list) else [])
+    if counts and shards and sum(shards) != sum(counts):
+        return 0
+    return sum(counts) or sum(shards)
+
+
+def _counts(told: list[Any]) -> list[int]:
+    return [count for count in told if isinstance(count, int) and count > 0]
 
 
 def _files(folder: Path, split: str, told: Any, names: list[Any]) -> tuple[Path, ...]:

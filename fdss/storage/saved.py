@@ -24,7 +24,9 @@ def is_saved(folder: Path) -> bool:
 def saved_splits(folder: Path) -> Found:
     """Return the files of every split of a saved folder.
 
-    A saved ``Dataset`` is the split ``train`` as well as the one it was saved from.
+    A saved ``Dataset`` is the split ``train`` as well as the one it was saved from. How many rows
+    were saved is not recorded: the counts in its ``dataset_info.json`` are those of the dataset
+    that it was selected or filtered from.
 
     Raises:
         DatasetDamaged: A file that the folder tells of is missing or cannot be read.
@@ -33,9 +35,10 @@ def saved_splits(folder: Path) -> Found:
         names = _json(folder / DICT_NAME).get("splits")
         if not isinstance(names, list) or not names:
             raise DatasetDamaged(f"File {DICT_NAME!r} of the dataset tells no splits.")
-        return Found({str(name): _files(folder / Path(str(name)).name)[0] for name in names})
+        splits = {str(name): _files(folder / Path(str(name)).name)[0] for name in names}
+        return Found(splits, is_ended=True)
     files, recorded = _files(folder)
-    return Found({DEFAULT_SPLIT: files, _base_name(recorded): files})
+    return Found({DEFAULT_SPLIT: files, _base_name(recorded): files}, is_ended=True)
 
 
 def _files(folder: Path) -> tuple[tuple[Path, ...], str]:

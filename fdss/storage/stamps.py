@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from fdss.errors import DatasetNotFound
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,19 @@ class Sources:
     def is_fresh(self) -> bool:
         """Tell whether no source changed, came or went."""
         return Sources.of(self.roots).key == self.key
+
+
+def stamps_of(paths: Sequence[Path]) -> tuple[Stamp, ...]:
+    """Return the stamps of files as they are now.
+
+    Raises:
+        DatasetNotFound: One is not there.
+    """
+    try:
+        return tuple(Stamp.of(path) for path in paths)
+    except OSError as exc:
+        name = Path(exc.filename or paths[0]).name
+        raise DatasetNotFound(f"File {name!r} of the dataset cannot be found.") from exc
 
 
 def stamps_key(stamps: Iterable[Stamp]) -> str:

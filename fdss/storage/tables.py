@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from fdss.errors import ContentChanged, DatasetDamaged, DatasetNotFound
+from fdss.errors import ContentChanged, DatasetDamaged
 
 from .index import BatchIndex, build_index, index_path, load_index, save_index
 from .messages import Message, messages
 from .schemas import decoded, has_dictionaries, storage_schema
-from .stamps import Stamp
+from .stamps import Stamp, stamps_of
 
 _LOG = logging.getLogger(__name__)
 _MAX_MAPS = 256
@@ -72,6 +73,12 @@ class Table:
     def files(self) -> tuple[Stamp, ...]:
         """Return the files, in the order of their rows."""
         return self._index.files
+
+    @property
+    def cut_files(self) -> list[str]:
+        """Return the base names of the files that do not end as Arrow's own writers end them."""
+        unended = np.flatnonzero(self._index.schemas[:, 2] == 0).tolist()
+        return [self.files[file].name for file in unended]
 
     @property
     def row_bytes(self) -> float:
@@ -142,7 +149,7 @@ class Table:
         Raises:
             DatasetDamaged: Files have different columns.
         """
-        for file, (offset, length) in enumerate(self._index.schemas.tolist()):
+        for file, (offset, length) in enumerate(self._index.schemas[:, :2].tolist()):
             if file == 0:
                 continue
             with open(self.files[file].path, "rb") as opened:
@@ -201,7 +208,7 @@ class Table:
                 wanted.append((begin, length))
                 if not is_delta:
                     complete.add(number)
-        begin, length = self._index.schemas[file].tolist()
+        begin, length = self._index.schemas[file, :2].tolist()
         return [(begin, length), *reversed(wanted)]
 
 
@@ -219,7 +226,7 @@ def open_table(
         DatasetDamaged: A file is no Arrow file, or is cut.
         ContentChanged: A file changed while it was walked.
     """
-    stamps = _stamps(paths)
+    stamps = stamps_of(paths)
     kept = None if options.rebuild else load_index(index_path(options.folder, stamps), stamps)
     if kept is not None and kept.fingerprint:
         with contextlib.suppress(pa.ArrowException):
@@ -230,31 +237,6 @@ def open_table(
         raise ContentChanged("Files of the dataset changed while it was indexed.")
     table.save()
     return table
-
-
-def count_rows(paths: Sequence[Path], folder: Path) -> int:
-    """Return the rows of some Arrow files: from their index if there is one, else by a walk.
-
-    Raises:
-        DatasetNotFound: A file is not there.
-        DatasetDamaged: A file is no Arrow file, or is cut.
-    """
-    stamps = _stamps(paths)
-    kept = load_index(index_path(folder, stamps), stamps)
-    return kept.rows if kept else sum(_rows_of(stamp) for stamp in stamps)
-
-
-@functools.lru_cache(65_536)
-def _rows_of(stamp: Stamp) -> int:
-    return sum(message.rows for message in messages(Path(stamp.path)))
-
-
-def _stamps(paths: Sequence[Path]) -> tuple[Stamp, ...]:
-    try:
-        return tuple(Stamp.of(path) for path in paths)
-    except OSError as exc:
-        name = Path(exc.filename or paths[0]).name
-        raise DatasetNotFound(f"File {name!r} of the dataset cannot be found.") from exc
 
 
 def _walked_index(stamps: tuple[Stamp, ...], progress: bool) -> BatchIndex:

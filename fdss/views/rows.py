@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import cast
 
 from flask import Blueprint, Response, request
@@ -11,7 +11,8 @@ from fdss.access import note_handle, note_stream
 from fdss.catalog import Catalog
 from fdss.errors import ContentChanged
 from fdss.views.parameters import selection_of
-from fdss.views.streams import Chunk, RowStream, head_of
+from fdss.views.streams import RowStream, head_of
+from fdss.wire.body import Body
 from fdss.wire.encodings import choose_encoding
 from fdss.wire.names import (
     LENGTH_HEADER,
@@ -61,14 +62,15 @@ def _headers_only(headers: dict[str, str]) -> Response:
     return response
 
 
-def _streamed(chunks: Iterator[Chunk], rows: int, headers: dict[str, str]) -> Response:
-    head, is_whole = head_of(chunks)
-    stream = RowStream(head, chunks, rows=rows, media_type=headers["Content-Type"])
+def _streamed(body: Body, rows: int, headers: dict[str, str]) -> Response:
+    head, is_whole = head_of(body.chunks)
+    stream = RowStream(head, body.chunks, rows=rows, media_type=headers["Content-Type"])
     note_stream(stream)
-    # The listener sends memory views as they are; Flask's types know only bytes.
+    # Flask knows of bytes only; what sends them takes views as well.
     response = Response(cast("Iterable[bytes]", stream), headers=headers)
-    if is_whole:
-        response.content_length = sum(map(len, head))
+    size_bytes = sum(map(len, head)) if is_whole else body.size_bytes
+    if size_bytes is not None:
+        response.content_length = size_bytes
     return response
 
 

@@ -7,8 +7,9 @@ gathered and written anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +18,12 @@ from fdss.backend import BatchSource, Selection
 from fdss.errors import PageCut, PageError, PageForeign
 
 from . import names
+from .body import Body
 
 COMPRESSIONS = ("lz4", "zstd")
 
+# More pieces than a page has; what is longer is a stream without a known size.
+_MOST_LISTED = 4096
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -43,33 +47,31 @@ class ArrowEncoding:
         """Return the header that says that types are Arrow's."""
         return {names.TYPES_HEADER: names.ARROW_TYPES}
 
-    def encode(self, source: BatchSource, selection: Selection) -> Iterator[bytes | memoryview]:
-        """Return the body, a message or several whole stored ones a chunk."""
-        if self.compression is None and selection.columns is None:
-            pieces = source.pieces(selection)
-        else:
-            pieces = source.batches(selection)
-        return self._chunks(source, selection, pieces)
+    def encode(self, source: BatchSource, selection: Selection) -> Body:
+        """Return the body, a message or several whole stored ones a chunk.
 
-    def _chunks(
-        self,
-        source: BatchSource,
-        selection: Selection,
-        pieces: Iterator[pa.Buffer | pa.RecordBatch],
-    ) -> Iterator[bytes | memoryview]:
+        Where rows cost nothing before they are sent, the size is known.
+        """
         schema = source.schema
         if selection.columns is not None:
             fields = [schema.field(name) for name in selection.columns]
             schema = pa.schema(fields, schema.metadata)
         head = schema.serialize()
-        message = self._compressor(schema, head.size) if self.compression else _serialized
-        yield memoryview(head)
-        for piece in pieces:
-            yield memoryview(piece if isinstance(piece, pa.Buffer) else message(piece))
-        yield _END
+        if self.compression is not None:
+            return Body(_framed(head, source.batches(selection), self._compressor(schema, head)))
+        projected = selection.columns is not None
+        pieces = source.batches(selection) if projected else source.pieces(selection)
+        if not source.costs_nothing(selection):
+            return Body(_framed(head, pieces, _serialized))
+        listed = list(islice(pieces, _MOST_LISTED))
+        is_whole = len(listed) < _MOST_LISTED
+        return Body(
+            _framed(head, chain(listed, pieces), _serialized),
+            head.size + sum(map(_size, listed)) + len(_END) if is_whole else None,
+        )
 
     def _compressor(
-        self, schema: pa.Schema, head_bytes: int
+        self, schema: pa.Schema, head: pa.Buffer
     ) -> Callable[[pa.RecordBatch], pa.Buffer]:
         options = pa.ipc.IpcWriteOptions(compression=self.compression)
 
@@ -78,7 +80,7 @@ class ArrowEncoding:
             with pa.ipc.new_stream(sink, schema, options=options) as writer:
                 writer.write_batch(batch)
             stream = sink.getvalue()
-            return stream.slice(head_bytes, stream.size - head_bytes - len(_END))
+            return stream.slice(head.size, stream.size - head.size - len(_END))
 
         return message
 
@@ -122,6 +124,22 @@ class _Body:
 
     def close(self) -> None:
         """Leave the stream to whoever opened it."""
+
+
+def _framed(
+    head: pa.Buffer,
+    pieces: Iterable[pa.Buffer | pa.RecordBatch],
+    message: Callable[[pa.RecordBatch], pa.Buffer],
+) -> Iterator[bytes | memoryview]:
+    yield memoryview(head)
+    for piece in pieces:
+        yield memoryview(piece if isinstance(piece, pa.Buffer) else message(piece))
+    yield _END
+
+
+def _size(piece: pa.Buffer | pa.RecordBatch) -> int:
+    is_message = isinstance(piece, pa.Buffer)
+    return int(piece.size if is_message else pa.ipc.get_record_batch_size(piece))
 
 
 def _serialized(batch: pa.RecordBatch) -> pa.Buffer:

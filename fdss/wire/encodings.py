@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from fdss.backend import BatchSource, Selection
@@ -10,6 +10,7 @@ from fdss.errors import BadParameter
 
 from . import names
 from .arrow import COMPRESSIONS, ArrowEncoding
+from .body import Body
 from .lines import NdjsonEncoding
 
 TYPES_PARAMETER = "types"
@@ -32,7 +33,7 @@ class Encoding(Protocol):
     def headers(self) -> dict[str, str]:
         """Return the headers that say how the body was encoded."""
 
-    def encode(self, source: BatchSource, selection: Selection) -> Iterator[bytes | memoryview]:
+    def encode(self, source: BatchSource, selection: Selection) -> Body:
         """Return the body, in chunks of many rows.
 
         Raises:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from fdss.backend import BatchSource, Selection
 
 from . import names
+from .body import Body
 from .ndjson import BatchEncoder
 
 # Several rows a write keep the server's loop quiet; small writes keep memory and first bytes low.
@@ -31,10 +32,10 @@ class NdjsonEncoding:
         """Return the header that names the dialect."""
         return {names.TYPES_HEADER: self._dialect}
 
-    def encode(self, source: BatchSource, selection: Selection) -> Iterator[bytes]:
+    def encode(self, source: BatchSource, selection: Selection) -> Body:
         """Return the body, 64 KiB to 1 MiB a chunk but for the last one."""
         encoder = BatchEncoder(_projected(source.schema, selection.columns), self._dialect)
-        return _joined(_pieces(encoder, source.batches(selection)))
+        return Body(_joined(_pieces(encoder, source.batches(selection))))
 
 
 def _projected(schema: pa.Schema, columns: tuple[str, ...] | None) -> pa.Schema:

@@ -60,6 +60,10 @@ class TableBackend:
         """Refuse: a server reads batches."""
         raise NotImplementedError
 
+    def costs_nothing(self, selection: Selection) -> bool:
+        """Say that batches are made when they are asked for."""
+        return False
+
     def pieces(self, selection: Selection) -> Iterator[pa.Buffer | pa.RecordBatch]:
         """Yield the same rows as ``batches``."""
         return self.batches(selection)

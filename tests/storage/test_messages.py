@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from fdss.errors import DatasetDamaged
-from fdss.storage.messages import DICTIONARY, RECORD_BATCH, SCHEMA, messages
+from fdss.storage.messages import DICTIONARY, END, RECORD_BATCH, SCHEMA, messages
 
 BATCHES = [
     {"a": pa.array(range(count), pa.int64()), "b": pa.array(["x"] * count, pa.string())}
@@ -23,9 +23,10 @@ def test_places(write: Callable[..., Path], is_file: bool, compression: str | No
     """Offsets, lengths and row counts are those that Arrow itself reads."""
     path = write("x.arrow", BATCHES, is_file=is_file, compression=compression)
     content = path.read_bytes()
-    schema, *found = messages(path)
+    schema, *found, end = messages(path)
     stored = pa.ipc.read_schema(pa.py_buffer(content[schema.offset :][: schema.length]))
-    assert schema.kind == SCHEMA and stored.names == ["a", "b"]
+    assert (schema.kind, end.kind) == (SCHEMA, END)
+    assert stored.names == ["a", "b"]
     assert [message.rows for message in found] == [3, 0, 70, 1]
     assert all(message.kind == RECORD_BATCH for message in found)
     assert found[2].is_compressed == (compression is not None)
@@ -39,7 +40,7 @@ def test_dictionaries(write: Callable[..., Path]) -> None:
     """Dictionary messages are told apart from record batches, with their id."""
     words = pa.array(["x", "y", "x"]).dictionary_encode()
     kinds = [message.kind for message in messages(write("x.arrow", [{"w": words}] * 2))]
-    assert kinds == [SCHEMA, DICTIONARY, RECORD_BATCH, RECORD_BATCH]
+    assert kinds == [SCHEMA, DICTIONARY, RECORD_BATCH, RECORD_BATCH, END]
 
 
 def test_legacy_framing(tmp_path: Path) -> None:
@@ -50,14 +51,16 @@ def test_legacy_framing(tmp_path: Path) -> None:
     with pa.ipc.new_stream(str(path), batch.schema, options=settings) as writer:
         writer.write_batch(batch)
         writer.write_batch(batch)
-    assert [message.rows for message in messages(path)] == [0, 2, 2]
+    assert [message.rows for message in messages(path)] == [0, 2, 2, 0]
 
 
 def test_no_end_marker(write: Callable[..., Path]) -> None:
     """A stream whose writer never wrote the end marker is whole."""
     path = write("x.arrow", BATCHES)
     path.write_bytes(path.read_bytes()[:-8])
-    assert sum(message.rows for message in messages(path)) == 74
+    found = list(messages(path))
+    assert sum(message.rows for message in found) == 74
+    assert END not in {message.kind for message in found}
 
 
 @pytest.mark.parametrize("is_file", [False, True])

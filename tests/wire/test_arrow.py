@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -56,7 +57,9 @@ def backend(folder: Path, tmp_path: Path) -> ArrowBackend:
 
 
 def body(backend: ArrowBackend, selection: Selection, compression: str | None = None) -> bytes:
-    return b"".join(bytes(part) for part in ArrowEncoding(compression).encode(backend, selection))
+    return b"".join(
+        bytes(part) for part in ArrowEncoding(compression).encode(backend, selection).chunks
+    )
 
 
 @pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
@@ -86,13 +89,25 @@ def test_whole_batches_are_the_stored_bytes(backend: ArrowBackend, folder: Path)
 def test_whole_batches_are_not_copied(backend: ArrowBackend) -> None:
     """Batches that are wanted whole are views of the mapped file."""
     selection = Selection(range(ROWS), range(50, 950))
-    parts = list(ArrowEncoding().encode(backend, selection))
+    parts = list(ArrowEncoding().encode(backend, selection).chunks)
     stored = [part for part in backend.pieces(selection) if isinstance(part, pa.Buffer)]
 
     # Schema, two cut batches, eight whole ones together, the end.
     assert len(parts) == 5
     assert len(stored) == 1
-    assert pa.total_allocated_bytes() < stored[0].size
+    assert stored[0].address == pa.py_buffer(parts[2]).address
+
+
+@pytest.mark.parametrize("name", ["all", "part", "inside-one-batch", "one-batch", "nothing"])
+def test_the_size_of_stored_rows_is_known(backend: ArrowBackend, name: str) -> None:
+    """Rows in stored order have a known size, also of some columns; gathered ones have none."""
+    selection = SELECTIONS[name]
+    narrow = replace(selection, columns=("text",))
+
+    assert ArrowEncoding().encode(backend, selection).size_bytes == len(body(backend, selection))
+    assert ArrowEncoding().encode(backend, narrow).size_bytes == len(body(backend, narrow))
+    assert ArrowEncoding("zstd").encode(backend, selection).size_bytes is None
+    assert ArrowEncoding().encode(backend, SELECTIONS["seed"]).size_bytes is None
 
 
 def test_compression_makes_bodies_smaller(backend: ArrowBackend) -> None:
