@@ -20,14 +20,17 @@ from fdss.errors import BadParameter
 Words = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
+MAX_ROWS = (1 << 62) - 1
+
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _ROUNDS = 8
 _SMALLEST_BITS = 8
-_MAX_ROWS = (1 << 62) - 1
 _WINDOW_KEY = 0x77696E646F77  # the letters "window": apart from the round keys 0 to 7
-_SPAN_WORDS = 1 << 20
+_SPAN_WORDS = 1 << 17
+
+_NONE = (-1, np.empty((0, 0), np.uint32))
 
 
 def splitmix64(values: Words) -> Words:
@@ -78,12 +81,13 @@ class Order:
             count: Rows, 0 to 2**62 - 1.
             seed: 0 to 2**64 - 1; None keeps the stored order.
             block: Consecutive rows that stay together, 1 to 65,536.
-            window: Positions mixed among themselves, 0 (off) to 1,048,576.
+            window: Positions mixed among themselves, 0 (off) to 131,072; more than
+                there are rows mean all of them.
 
         Raises:
             BadParameter: An argument is out of range.
         """
-        _check("count", count, 0, _MAX_ROWS)
+        _check("count", count, 0, MAX_ROWS)
         _check("block", block, 1, MAX_BLOCK_ROWS)
         _check("window", window, 0, MAX_WINDOW_ROWS)
         if seed is not None:
@@ -97,7 +101,7 @@ class Order:
         self._short = count - (blocks - 1) * block
         self._blocks = _Permutation(blocks, seed)
         self._short_slot = int(self._blocks.inverse(np.array([blocks - 1], np.uint64))[0])
-        self._windows = _Windows(count, seed, window) if window > 1 else None
+        self._windows = _Windows(count, seed, min(window, count)) if window > 1 else None
 
     def rows(self, positions: Places) -> Places:
         """Return the row at each position.
@@ -202,13 +206,16 @@ class _Permutation:
 
 
 class _Windows:
-    """A permutation within each window of consecutive positions; the last may be short."""
+    """A permutation within each window of consecutive positions; the last may be short.
+
+    The one of the latest window is kept, as long as positions of it are still to come.
+    """
 
     def __init__(self, count: int, seed: int, window: int) -> None:
         self._count = count
         self._window = window
         self._key = np.uint64(_hashed(_hashed(seed) ^ _WINDOW_KEY))
-        self._latest: tuple[int, Places] = (-1, np.empty(0, np.int64))
+        self._latest: tuple[int, NDArray[np.uint32]] = _NONE
 
     def forward(self, positions: Places) -> Places:
         return self._mapped(positions, inverse=False)
@@ -229,6 +236,8 @@ class _Windows:
             places = np.searchsorted(some, numbers)
             inside = (numbers >= some[0]) & (numbers <= some[-1])
             mapped[inside] = orders[places[inside], offsets[inside]]
+        if (int(positions.max()) + 1) % self._window == 0:
+            self._latest = _NONE
         found: Places = mapped + numbers * self._window
         return found
 
@@ -236,14 +245,14 @@ class _Windows:
         """Return the order within each of some windows, one row of offsets for each."""
         latest, order = self._latest
         if len(numbers) == 1 and latest == numbers[0]:
-            return order
+            return order.astype(np.int64)
         offsets = np.arange(self._window, dtype=np.int64)
         positions = numbers[:, None] * self._window + offsets
         hashes = splitmix64(positions.astype(np.uint64) ^ self._key)
         # The hash is a bijection and the sort is stable: places past the end come last.
         hashes[positions >= self._count] = np.uint64(MAX_SEED)
         orders: Places = np.argsort(hashes, axis=1, kind="stable")
-        self._latest = (int(numbers[-1]), orders[-1:].copy())
+        self._latest = (int(numbers[-1]), orders[-1:].astype(np.uint32))
         return orders
 
 

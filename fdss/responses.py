@@ -112,6 +112,13 @@ class StreamTask(WSGITask):  # type: ignore[misc]
         for part in (b"%X\r\n" % len(data), data, b"\r\n"):
             self.channel.write_soon(part)
 
+    def finish(self) -> None:
+        """Write the end of a chunked body, or the head where there was no chunk."""
+        if not self.wrote_header:
+            self.write(b"")
+        if self.chunked_response and not self._is_head:
+            self.channel.write_soon(b"0\r\n\r\n")
+
     def set_close_on_finish(self) -> None:
         """Close the connection afterwards, but not merely because a body is chunked."""
         asked = self.request.headers.get("CONNECTION", "").lower() == "close"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fdss.errors import BadSplit, SplitNotFound
 
@@ -37,12 +37,14 @@ class SplitPart:
         begin: First row, or percentage of the rows; negative counts from the end; None for 0.
         end: End (excluded), likewise; None for the end of the split.
         rounding: How percentages become rows; None when the boundaries are rows.
+        text: The part as it was written.
     """
 
     name: str
     begin: int | None = None
     end: int | None = None
     rounding: str | None = None
+    text: str = field(default="", compare=False)
 
     @property
     def is_whole(self) -> bool:
@@ -113,8 +115,9 @@ def resolve_split(
     selected = [(name, rows) for name, rows in found if len(rows)]
     if selected or all(part.is_whole for part in parts):
         return selected or found[:1]
-    asked = " + ".join(f"{name}[{rows.start}:{rows.stop}]" for name, rows in found)
-    raise BadSplit(f"The split selects no rows: {asked}.", hint=_HINT)
+    asked = "+".join(part.text for part in parts)
+    has = ", ".join(f"{name!r} has {counts[name]:,}" for name in dict(found))
+    raise BadSplit(f"Split {asked!r} selects no rows: {has}.", hint=_HINT)
 
 
 def _parsed(part: str, text: str) -> SplitPart:
@@ -127,10 +130,10 @@ def _parsed(part: str, text: str) -> SplitPart:
     if rounding not in (None, CLOSEST, DROP_REMAINDER) or (rounding and not is_percent):
         raise BadSplit(f"Split {text!r} has a rounding that does not apply: {rounding!r}.")
     if not is_percent:
-        return SplitPart(match["name"], begin, end)
+        return SplitPart(match["name"], begin, end, text=part)
     if any(abs(boundary) > 100 for boundary in (begin, end) if boundary is not None):
         raise BadSplit(f"Split {text!r} has a percentage beyond -100% to 100%.")
-    return SplitPart(match["name"], begin, end, rounding or CLOSEST)
+    return SplitPart(match["name"], begin, end, rounding or CLOSEST, part)
 
 
 def _boundary(digits: str | None, text: str) -> int | None:

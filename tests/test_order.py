@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from itertools import product
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fdss.backend import MAX_SEED
+from fdss.backend import MAX_SEED, MAX_WINDOW_ROWS
 from fdss.errors import BadParameter
 from fdss.order import Order, epoch_seed, splitmix64
 
@@ -20,8 +21,16 @@ PINNED = [
     ((10, 1, 3, 4), [0, 1, 2, 3, 4, 5, 6, 8, 9], [0, 2, 9, 1, 8, 3, 7, 4, 5]),
     ((100, 7, 16, 0), [0, 1, 2, 3, 50, 51, 98, 99], [32, 33, 34, 35, 98, 99, 30, 31]),
     ((300, 42, 1, 7), [0, 1, 2, 3, 150, 151, 299], [225, 205, 29, 227, 191, 108, 292]),
+    ((37, 11, 3, 131_072), [0, 1, 2, 18, 19, 36], [6, 11, 30, 32, 0, 2]),
+    ((1000, 5, 16, 1001), [0, 1, 2, 500, 501, 999], [847, 643, 515, 368, 424, 771]),
+    ((1000, 5, 16, 131_072), [0, 1, 2, 500, 501, 999], [847, 643, 515, 368, 424, 771]),
     ((1000, MAX_SEED, 16, 100), [0, 1, 2, 500, 501, 999], [554, 558, 572, 728, 62, 928]),
     ((100003, 12345, 16, 1000), [0, 1, 50001, 100002], [21060, 13808, 57047, 93887]),
+    (
+        (100003, 12345, 16, 131_072),
+        [0, 1, 2, 50001, 50002, 100002],
+        [95983, 39306, 4635, 40977, 53575, 78241],
+    ),
     (
         (1 << 40, 9, 64, 1000),
         [0, 1, 2, 549755813888, 1099511627775],
@@ -101,7 +110,7 @@ def test_bijection(block: int, window: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 4096, 65_537])
 def test_bijection_at_edges(count: int) -> None:
     """Counts at the edges of the network's domains are ordered without loss."""
-    rows = Order(count, MAX_SEED, 1, 1 << 20).rows(places(count))
+    rows = Order(count, MAX_SEED, 1, MAX_WINDOW_ROWS).rows(places(count))
     assert np.array_equal(np.sort(rows), places(count))
 
 
@@ -136,6 +145,38 @@ def test_windows_stay_in_place() -> None:
         inside = slice(begin, begin + 1000)
         assert sorted(plain[inside]) == sorted(mixed[inside])
         assert not np.array_equal(plain[inside], mixed[inside])
+
+
+@pytest.mark.parametrize("count", [2, 17, 1000, 5003])
+def test_a_window_of_all_rows(count: int) -> None:
+    """A window of more rows than there are is one of all of them."""
+    whole = Order(count, 8, 16, count).rows(places(count))
+    for window in (count + 1, MAX_WINDOW_ROWS):
+        order = Order(count, 8, 16, window)
+        assert np.array_equal(order.rows(places(count)), whole)
+        assert np.array_equal(order.positions(whole), places(count))
+
+
+def test_cost_of_a_window_is_that_of_the_rows() -> None:
+    """A window far larger than the dataset costs no more than the dataset."""
+    tracemalloc.start()
+    Order(1000, 1, 16, MAX_WINDOW_ROWS).rows(places(1))
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 1 << 18
+
+
+def test_little_is_held_between_pages() -> None:
+    """Between two pages an order holds no more than the window that they share."""
+    count = 4 * MAX_WINDOW_ROWS
+    order = Order(count, 1, 16, MAX_WINDOW_ROWS)
+    tracemalloc.start()
+    order.rows(places(count)[:100])
+    within, _ = tracemalloc.get_traced_memory()
+    order.rows(places(count)[100:MAX_WINDOW_ROWS])
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after < 1 << 16 < within < 5 * MAX_WINDOW_ROWS
 
 
 def test_position_is_uniform() -> None:
@@ -189,7 +230,7 @@ def test_no_overflow_warnings() -> None:
 @pytest.mark.parametrize(
     ("count", "seed", "block", "window"),
     [(-1, 0, 1, 0), (1, -1, 1, 0), (1, MAX_SEED + 1, 1, 0), (1, 0, 0, 0), (1, 0, 65_537, 0)]
-    + [(1, 0, 1, -1), (1, 0, 1, (1 << 20) + 1)],
+    + [(1, 0, 1, -1), (1, 0, 1, MAX_WINDOW_ROWS + 1)],
 )
 def test_refused(count: int, seed: int, block: int, window: int) -> None:
     """Arguments out of range are refused."""

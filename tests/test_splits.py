@@ -140,3 +140,12 @@ def test_parts() -> None:
     """Parts tell their split, and whether they are the whole of it."""
     assert parse_split("train[10%:]") == (SplitPart("train", 10, None, "closest"),)
     assert [part.is_whole for part in parse_split("a+b[:1]")] == [True, False]
+
+
+@pytest.mark.parametrize("split", ["train[5:2]", "train[20:]+test[-1:-2]", "train[0%:1%](closest)"])
+def test_no_rows_are_told_as_asked(split: str) -> None:
+    """A split that selects no rows is told in the words of whoever asked."""
+    with pytest.raises(BadSplit) as refused:
+        resolve_split(parse_split(split), {"train": 10, "test": 5})
+    assert repr(split) in refused.value.message
+    assert "'train' has 10" in refused.value.message

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from fdss.backend import FeaturesJson, Selection
 from fdss.errors import BadParameter, UnknownColumn
 from fdss.order import Order
 from fdss.rows import BatchChunk, RowMaker, features_of
 
+from .contents import damage_told
 from .fingerprint import fingerprint_of
 from .gather import BatchReader
 from .media import MediaEmbedder
@@ -46,7 +48,8 @@ class ArrowBackend:
             roots: Where media files that rows name may be read; None for nowhere.
         """
         self._view = view
-        self._media = MediaEmbedder(view.schema, roots or MediaRoots())
+        with damage_told("The features that the schema of the dataset tells are damaged."):
+            self._media = MediaEmbedder(view.schema, roots or MediaRoots())
         self._sources = sources
         self._fingerprint = view.whole.fingerprint if view.whole else ""
         self._is_stale = False
@@ -125,16 +128,18 @@ class ArrowBackend:
         self._check(selection)
         bare = selection.columns == ()
         batches = _bare(len(selection)) if bare else self.batches(selection)
-        maker = RowMaker(self.features, selection.columns)
+        with damage_told("The features that the schema of the dataset tells are damaged."):
+            maker = RowMaker(self.features, selection.columns)
         return (BatchChunk(batch, maker) for batch in batches)
 
-    def is_stale(self) -> bool:
+    def is_stale(self, *, at_once: bool = False) -> bool:
         """Tell whether files changed since the dataset was opened.
 
-        They are looked at no more than once a second.
+        They are looked at no more than once a second, unless ``at_once`` asks for a look now.
         """
         now_s = time.monotonic()
-        if not self._is_stale and now_s - self._looked_s >= _STALE_EVERY_S:
+        is_due = at_once or now_s - self._looked_s >= _STALE_EVERY_S
+        if not self._is_stale and is_due:
             self._looked_s = now_s
             self._is_stale = not self._is_fresh()
         return self._is_stale
@@ -164,8 +169,8 @@ class ArrowBackend:
         begin = -(positions.start % selection.window) if limit == selection.window else 0
         for first in range(begin, len(positions), limit):
             some = positions[max(first, 0) : first + limit]
-            places = np.arange(some.start, some.stop, some.step, dtype=np.int64)
-            yield reader.gathered(stored.start + order.rows(places) * stored.step)
+            # Nothing of a batch is kept here while the reader waits: there may be thousands.
+            yield reader.gathered(_rows_at(some, order, stored))
 
     def _gathered_rows(self, selection: Selection) -> int:
         window = selection.window
@@ -186,6 +191,12 @@ class ArrowBackend:
                 raise UnknownColumn(
                     f"Column {column!r} does not exist; found: {', '.join(self.schema.names)}."
                 )
+
+
+def _rows_at(positions: range, order: Order, stored: range) -> NDArray[np.int64]:
+    """Return the stored rows at some positions of an order over ``stored``."""
+    places = np.arange(positions.start, positions.stop, positions.step, dtype=np.int64)
+    return stored.start + order.rows(places) * stored.step
 
 
 def _consecutive(selection: Selection) -> range | None:

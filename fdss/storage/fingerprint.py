@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from fdss.wire.names import TAGGED
 from fdss.wire.ndjson import encode_batch
 
-from .gather import BatchReader
 from .media import MediaEmbedder
 from .roots import MediaRoots
 from .schemas import canonical_schema
@@ -57,9 +56,8 @@ def fingerprint_of(view: View, media: MediaEmbedder) -> str:
     digest = hashlib.sha256(_VERSION)
     digest.update(canonical_schema(view.schema).encode() + b"\n")
     digest.update(f"{len(view)}\n".encode())
-    reader = BatchReader(view, None)
     for row in sampled_rows(len(view)).tolist():
-        [batch] = media.embedded(reader.stored(range(row, row + 1), 1))
+        [batch] = media.embedded(iter([view.row(row)]))
         digest.update(encode_batch(batch, TAGGED))
     return digest.hexdigest()
 

@@ -23,6 +23,7 @@ _MIN_RUN_ROWS = 4
 _MAX_SLICES_A_BATCH = 8
 _KEPT_BATCHES = 256
 _KEPT_COPIES = 4
+_KEPT_COPY_BYTES = 8 << 20
 
 
 class BatchReader:
@@ -54,9 +55,7 @@ class BatchReader:
         if kept is not None:
             self._latest.move_to_end(key)
             return kept
-        batch = self._view.batch(key)
-        if self._columns is not None:
-            batch = batch.select(self._columns)
+        batch = self._view.batch(key, self._columns)
         self._latest[key] = batch
         if len(self._latest) > self._limit:
             self._latest.popitem(last=False)
@@ -90,6 +89,17 @@ class BatchReader:
         batch = self.batch(span.key)
         for begin in range(0, span.rows, limit):
             yield batch.slice(span.begin + begin, min(limit, span.rows - begin))
+        if not self._view.is_zero_copy:
+            self._latest.pop(span.key, None)
+
+    def _give_back(self) -> None:
+        """Let go of copies that are too large to be held while nobody asks."""
+        if self._view.is_zero_copy:
+            return
+        held_bytes = sum(batch.nbytes for batch in self._latest.values())
+        while len(self._latest) > 1 and held_bytes > _KEPT_COPY_BYTES:
+            _, batch = self._latest.popitem(last=False)
+            held_bytes -= batch.nbytes
 
     def gathered(self, rows: Numbers) -> pa.RecordBatch:
         """Return the given rows, in the given order, as one batch.
@@ -97,10 +107,14 @@ class BatchReader:
         Args:
             rows: int64, 1 or more rows of the view, in any order, also repeated.
         """
-        keys, offsets = self._view.located(rows)
+        gathered = self._gathered(*self._view.located(rows))
+        self._give_back()
+        return gathered
+
+    def _gathered(self, keys: Numbers, offsets: Numbers) -> pa.RecordBatch:
         starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) != 1))
         is_kept = len(np.unique(keys)) <= self._limit
-        is_run = len(starts) * _MIN_RUN_ROWS <= len(rows) or len(starts) == 1
+        is_run = len(starts) * _MIN_RUN_ROWS <= len(keys) or len(starts) == 1
         if not self._can_take or (is_kept and is_run):
             return _joined(list(self._slices(keys, offsets, starts)))
         order = np.lexsort((offsets, keys))

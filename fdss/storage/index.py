@@ -23,6 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fdss.errors import DatasetDamaged
+from fdss.order import MAX_ROWS
+
 from .messages import DICTIONARY, END, RECORD_BATCH, SCHEMA, Message
 from .stamps import Stamp, paths_key, stamps_key
 
@@ -104,6 +107,8 @@ def build_index(files: tuple[Stamp, ...], walks: Iterable[Iterator[Message]]) ->
                 offset, length, is_file = schemas[-1]
                 is_last = found.offset + found.length == files[number].size
                 schemas[-1] = (offset, length, int(is_file or is_last))
+    if sum(rows) > MAX_ROWS:
+        raise DatasetDamaged(f"File {files[0].name!r} and those after it tell too many rows.")
     return BatchIndex(
         files=files,
         schema=_read_span(Path(files[0].path), *schemas[0][:2]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,17 +11,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from fdss import places
 from fdss.errors import FdssError
 from fdss.rows import features_of
 
+from .contents import CONTENT_ERRORS
 from .hub_cache import Preparation, preparations
 from .index import index_path, load_index
 from .messages import messages
 from .prepared import INFO_NAME, Found, prepared_splits, read_info
 from .saved import DICT_NAME, STATE_NAME, saved_splits
+from .schemas import read_schema
 from .stamps import Stamp, stamps_of
 
 Json = dict[str, Any]
@@ -40,7 +44,8 @@ def cached_datasets(root: Path) -> Json:
     except OSError:
         names = []
     found = [_repository(root / name) for name in names if not name.endswith(".lock")]
-    return {"cache_root": str(root), "datasets": [entry for entry in found if entry]}
+    shown_root = os.fsencode(root).decode("utf-8", "replace")
+    return {"cache_root": shown_root, "datasets": [entry for entry in found if entry]}
 
 
 def describe_folder(path: Path, index_folder: Path | None = None) -> Json:
@@ -57,8 +62,10 @@ def describe_folder(path: Path, index_folder: Path | None = None) -> Json:
     described: Json = {"layout": layout, "splits": [], "size_bytes": _size_bytes(path)}
     if layout in ("dataset", "dataset_dict"):
         try:
-            described.update(_contents(path, index_folder or places.index_folder()))
-        except (FdssError, OSError, pa.ArrowException):
+            contents = _contents(path, index_folder or places.index_folder())
+            _check_carriable(contents)
+            described.update(contents)
+        except (FdssError, *CONTENT_ERRORS):
             described["layout"] = "unknown"
     described["meta_hash"] = meta_hash(described.get("features", {}), described["splits"])
     return described
@@ -83,7 +90,17 @@ def _repository(folder: Path) -> Json | None:
     if not configs:
         return None
     size = sum(config["size_bytes"] for config in configs)
-    return {"repo": folder.name.replace("___", "/", 1), "configs": configs, "size_bytes": size}
+    told = {"repo": folder.name.replace("___", "/", 1), "configs": configs, "size_bytes": size}
+    try:
+        _check_carriable(told)
+    except TypeError:
+        return None
+    return told
+
+
+def _check_carriable(told: Json) -> None:
+    """Raise TypeError if JSON cannot carry it: names that are no text, numbers of over 64 bits."""
+    orjson.dumps(told)
 
 
 def _config(found: list[Preparation]) -> Json | None:
@@ -121,11 +138,12 @@ def _arrow_bytes_at(folder: str, mtime_ns: int) -> int:
 
 
 def _layout(path: Path) -> str:
-    if not path.exists():
+    # Those of os.path tell of no file where there is no leave to look; those of Path raise.
+    if not os.path.exists(path):
         return "missing"
-    if (path / DICT_NAME).is_file():
+    if os.path.isfile(path / DICT_NAME):
         return "dataset_dict"
-    if (path / STATE_NAME).is_file() or (path / INFO_NAME).is_file():
+    if os.path.isfile(path / STATE_NAME) or os.path.isfile(path / INFO_NAME):
         return "dataset"
     return "unknown"
 
@@ -176,13 +194,14 @@ def _schema(file: Path) -> pa.Schema:
     message = next(messages(file))
     with file.open("rb") as opened:
         opened.seek(message.offset)
-        return pa.ipc.read_schema(pa.py_buffer(opened.read(message.length)))
+        return read_schema(opened.read(message.length))
 
 
 def _size_bytes(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
     total = 0
+    if os.path.isfile(path):
+        with contextlib.suppress(OSError):
+            total = path.stat().st_size
     for folder, _, names in os.walk(path):
         for name in names:
             try:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import json
 import logging
 import os
 import re
-import shutil
-import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +25,7 @@ import yaml
 
 from fdss.arguments import DataFiles, LoadArguments
 from fdss.errors import (
+    BadParameter,
     BuilderRefused,
     DataFilesRefused,
     DatasetDamaged,
@@ -34,12 +33,13 @@ from fdss.errors import (
     FdssError,
 )
 
+from .contents import CONTENT_ERRORS
+from .copies import drop_older, keep_copy, kept_copy, meaning_of, note_name, prepared_at, write_note
 from .options import OpenOptions
-from .prepared import Found, prepared_splits, read_info
+from .prepared import Found
 from .stamps import Sources, paths_key
 
 _LOG = logging.getLogger(__name__)
-_NOTE_NAME = "prepared.json"
 _CARDS = ("README.md", ".huggingface.yaml")
 _FOLDER_IN_TEXT = re.compile(r"(?<![\w:/])(?:[A-Za-z]:)?[\\/](?:[^\s'\",:;\\/]+[\\/])+")
 _MAX_REASON = 300
@@ -73,22 +73,15 @@ def prepare_named(arguments: LoadArguments, options: OpenOptions) -> Found:
     if is_builder(path) and not options.builders:
         raise BuilderRefused(f"{path!r} is the name of a packaged builder, not of a dataset.")
     _refuse_urls(arguments.data_files, options)
-    if os.path.exists(path):
-        # For ``datasets`` a folder of that name, wherever the process happens to run, comes first.
-        raise DatasetNotFound(f"Dataset {path!r} is not prepared in the cache of this machine.")
-    if not options.downloads and not is_offline():
-        raise DatasetNotFound(
-            f"Dataset {path!r} is not prepared in the cache of this machine, and downloads are "
-            "off.",
-            hint="prepare it with datasets.load_dataset, or set HF_HUB_OFFLINE=1 before the start "
-            "to use what the hub cache holds, or allow downloads",
-        )
-    with _explained(path):
+    # For ``datasets`` a folder of that name, wherever the process happens to run, comes first.
+    if os.path.exists(path) or not (options.downloads or is_offline()):
+        raise _not_had(path, options)
+    with _explained(path, options):
         builder = _builder(path, arguments, options.datasets_cache)
         _refuse_other_revision(builder, arguments)
         builder.download_and_prepare(num_proc=options.num_proc)
     files = [file for split in _local_files(builder).values() for file in split]
-    found = _prepared(Path(builder.cache_dir), path)
+    found = prepared_at(Path(builder.cache_dir), path)
     return replace(found, sources=Sources.of(files) if files and is_builder(path) else None)
 
 
@@ -106,24 +99,33 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
     """
     _refuse_urls(arguments.data_files, options)
     sources = Sources.of([folder])
-    asked = json.dumps([arguments.name, arguments.data_files], sort_keys=True)
-    home = options.index_folder / "prepared" / paths_key([str(folder), asked])
-    kept = _kept(home / sources.key, sources)
-    if kept is not None and not options.force_reindex:
+    home = options.index_folder / "prepared" / paths_key([str(folder)]) / sources.key
+    asked = home / note_name([arguments.name, arguments.data_files])
+    kept = None if options.force_reindex else kept_copy(asked, sources)
+    if kept is not None:
         return kept
     root = folder.parent if folder.is_file() else folder
     data_files = glob.escape(folder.name) if folder.is_file() else arguments.data_files
     _refuse_urls(_card_files(root), options)
     told = LoadArguments(str(root), arguments.name, data_files=data_files)
-    with _explained(arguments.path):
-        builder = _builder(str(root), told, home / sources.key)
+    with _explained(arguments.path, options, root):
+        builder = _builder(str(root), told, home)
         files = _local_files(builder)
+        _check_repeated(files, arguments.path)
         if _is_arrow(files):
             return Found(files)
-        builder.download_and_prepare(num_proc=options.num_proc, verification_mode="no_checks")
-    _drop_older(home, sources.key)
-    _keep(home / sources.key, Path(builder.cache_dir), builder.dataset_name)
-    return replace(_prepared(Path(builder.cache_dir), builder.dataset_name), sources=sources)
+        # Patterns are spelled in many ways; a copy is made for what they come to.
+        same = home / note_name(meaning_of(builder, files))
+        found = None if options.force_reindex else kept_copy(same, sources)
+        if found is None:
+            builder.download_and_prepare(num_proc=options.num_proc, verification_mode="no_checks")
+            keep_copy(same, Path(builder.cache_dir), builder.dataset_name)
+            found = replace(
+                prepared_at(Path(builder.cache_dir), builder.dataset_name), sources=sources
+            )
+    drop_older(home)
+    write_note(asked, same.read_text("utf-8"))
+    return found
 
 
 def _builder(path: str, arguments: LoadArguments, cache: Path) -> Any:
@@ -163,31 +165,17 @@ def _is_arrow(files: Mapping[str, tuple[Path, ...]]) -> bool:
     )
 
 
-def _prepared(folder: Path, name: str) -> Found:
-    return prepared_splits(folder, read_info(folder), name)
-
-
-def _kept(home: Path, sources: Sources) -> Found | None:
-    """Return what an earlier call prepared from the same sources."""
-    try:
-        note = json.loads((home / _NOTE_NAME).read_bytes())
-        return replace(_prepared(home / note["folder"], note["name"]), sources=sources)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _keep(home: Path, folder: Path, name: str) -> None:
-    note = json.dumps({"folder": os.path.relpath(folder, home), "name": name})
-    handle, partial = tempfile.mkstemp(suffix=".partial", dir=home)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(note)
-    os.replace(partial, home / _NOTE_NAME)
-
-
-def _drop_older(home: Path, key: str) -> None:
-    for other in home.iterdir():
-        if other.name != key:
-            shutil.rmtree(other, ignore_errors=True)
+def _check_repeated(files: Mapping[str, tuple[Path, ...]], path: str) -> None:
+    """Refuse files that a split is to hold twice: each time costs the disk a copy of its rows."""
+    for split, found in files.items():
+        counts = Counter(os.path.abspath(file) for file in found)
+        for file, count in counts.most_common(1):
+            if count > 1:
+                raise BadParameter(
+                    f"Data files of split {split!r} of dataset {path!r} name the file "
+                    f"{os.path.basename(file)!r} {count:,} times.",
+                    hint="name each file once",
+                )
 
 
 def _refuse_urls(data_files: DataFiles | None, options: OpenOptions) -> None:
@@ -209,7 +197,7 @@ def _card_files(folder: Path) -> Any:
             text = (folder / name).read_text("utf-8")
             head = text.split("---")[1] if name.endswith(".md") and "---" in text else text
             told = yaml.safe_load(head) if not name.endswith(".md") or "---" in text else None
-        except (OSError, UnicodeError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             continue
         if isinstance(told, dict):
             found.append(told.get("configs"))
@@ -228,24 +216,66 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn what ``datasets`` raises into errors of ours, without the folders of this machine."""
-    from datasets.exceptions import DatasetsError
+def _explained(path: str, options: OpenOptions, folder: Path | None = None) -> Iterator[None]:
+    """Turn what ``datasets`` raises into errors of ours, without the folders of this machine.
 
+    Args:
+        folder: Where the files are; None if the Hub is asked.
+    """
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from huggingface_hub.errors import GatedRepoError
+
+    known = [folder, options.index_folder, options.datasets_cache, options.hub_cache]
+    hidden = [str(place) for place in known if place is not None]
     try:
         yield
     except FdssError:
         raise
+    except DatasetNotFoundError as exc:
+        if folder is not None or isinstance(exc.__cause__, GatedRepoError):
+            raise DatasetNotFound(
+                f"Dataset {path!r} cannot be had: {_reason(exc, hidden)}"
+            ) from exc
+        raise _not_had(path, options) from exc
     except FileNotFoundError as exc:
-        raise DatasetNotFound(f"Dataset {path!r} cannot be found: {_reason(exc)}") from exc
+        raise DatasetNotFound(f"Dataset {path!r} cannot be found: {_reason(exc, hidden)}") from exc
+    except ConnectionError as exc:
+        if folder is not None:
+            raise DatasetNotFound(
+                f"Dataset {path!r} cannot be had: {_reason(exc, hidden)}"
+            ) from exc
+        _LOG.warning("datasets: %s: %s", type(exc).__name__, exc)
+        raise _not_had(path, options) from exc
     except (DatasetsError, pa.ArrowException) as exc:
-        raise DatasetDamaged(f"Dataset {path!r} cannot be prepared: {_reason(exc)}") from exc
-    except (OSError, ValueError, RuntimeError, TypeError, ImportError) as exc:
-        raise DatasetNotFound(f"Dataset {path!r} cannot be had: {_reason(exc)}") from exc
+        raise DatasetDamaged(
+            f"Dataset {path!r} cannot be prepared: {_reason(exc, hidden)}"
+        ) from exc
+    except (*CONTENT_ERRORS, RuntimeError, ImportError) as exc:
+        raise DatasetNotFound(f"Dataset {path!r} cannot be had: {_reason(exc, hidden)}") from exc
 
 
-def _reason(exc: BaseException) -> str:
+def _not_had(path: str, options: OpenOptions) -> DatasetNotFound:
+    """Return the one error for what neither the cache nor the Hub gives.
+
+    What lies in the folder where the process runs makes no difference to it.
+    """
+    if options.downloads:
+        return DatasetNotFound(
+            f"Dataset {path!r} is not in the cache, and cannot be had from the Hub.",
+            hint="look for the name on the Hub, and whether this machine can reach it",
+        )
+    return DatasetNotFound(
+        f"Dataset {path!r} is not in the cache, and downloads are off.",
+        hint="allow downloads (--allow-downloads), or prepare it with datasets.load_dataset; "
+        f"if a named local was meant, ask for local/{path}",
+    )
+
+
+def _reason(exc: BaseException, hidden: list[str]) -> str:
+    """Return the first line of an error, without folders: those known, then what looks like one."""
     _LOG.warning("datasets: %s: %s", type(exc).__name__, exc)
     cause = exc.__cause__ or exc
     first = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    for place in hidden:
+        first = first.replace(place + os.sep, "").replace(place, "the dataset")
     return _FOLDER_IN_TEXT.sub("", first)[:_MAX_REASON]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from fdss.errors import DatasetDamaged
 
+from .contents import damage_told, json_object
 from .roots import MediaRoots
 from .stamps import Sources
 
@@ -46,14 +46,9 @@ def read_info(folder: Path) -> dict[str, Any]:
         DatasetDamaged: It is not a JSON object.
     """
     try:
-        info = json.loads((folder / INFO_NAME).read_bytes())
+        return json_object(folder / INFO_NAME)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as exc:
-        raise DatasetDamaged(f"File {INFO_NAME!r} of the dataset cannot be read.") from exc
-    if not isinstance(info, dict):
-        raise DatasetDamaged(f"File {INFO_NAME!r} of the dataset is no JSON object.")
-    return info
 
 
 def prepared_splits(folder: Path, info: Mapping[str, Any], name: str) -> Found:
@@ -70,8 +65,9 @@ def prepared_splits(folder: Path, info: Mapping[str, Any], name: str) -> Found:
     if not isinstance(splits, dict) or not splits:
         raise DatasetDamaged(f"File {INFO_NAME!r} of dataset {name!r} tells no splits.")
     names = [info.get("dataset_name"), info.get("builder_name"), name]
-    files = {split: _files(folder, split, told, names) for split, told in splits.items()}
-    rows = {split: count for split, told in splits.items() if (count := _told_rows(told))}
+    with damage_told(f"File {INFO_NAME!r} of dataset {name!r} tells odd splits."):
+        files = {split: _files(folder, split, told, names) for split, told in splits.items()}
+        rows = {split: count for split, told in splits.items() if (count := _told_rows(told))}
     return Found(files, rows=rows, is_ended=True)
 
 

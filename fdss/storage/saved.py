@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from fdss.arguments import DEFAULT_SPLIT
 from fdss.errors import BadSplit, DatasetDamaged
 from fdss.splits import parse_split
 
+from .contents import damage_told, json_object
 from .prepared import Found
 
 STATE_NAME = "state.json"
@@ -49,16 +49,14 @@ def _files(folder: Path) -> tuple[tuple[Path, ...], str]:
             "datasets wrote.",
             hint="load it with datasets, call flatten_indices() and save it again",
         )
-    try:
+    with damage_told(f"File {STATE_NAME!r} of the dataset tells no files."):
         told = [str(entry["filename"]) for entry in state.get("_data_files") or []]
-    except (KeyError, TypeError) as exc:
-        raise DatasetDamaged(f"File {STATE_NAME!r} of the dataset tells no files.") from exc
-    files = tuple(folder / Path(name).name for name in told)
+        files = tuple(folder / Path(name).name for name in told)
+        absent = [file.name for file in files if not file.is_file()]
     if not files:
         raise DatasetDamaged("The dataset was saved without rows, and so without a file.")
-    for file in files:
-        if not file.is_file():
-            raise DatasetDamaged(f"File {file.name!r} of the dataset is missing.")
+    if absent:
+        raise DatasetDamaged(f"File {absent[0]!r} of the dataset is missing.")
     return files, str(state.get("_split") or DEFAULT_SPLIT)
 
 
@@ -73,9 +71,6 @@ def _base_name(recorded: str) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as exc:
-        raise DatasetDamaged(f"File {path.name!r} of the dataset cannot be read.") from exc
-    if not isinstance(content, dict):
-        raise DatasetDamaged(f"File {path.name!r} of the dataset is no JSON object.")
-    return content
+        return json_object(path)
+    except FileNotFoundError as exc:
+        raise DatasetDamaged(f"File {path.name!r} of the dataset is missing.") from exc

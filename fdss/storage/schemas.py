@@ -13,6 +13,17 @@ from fdss.rows import features_of
 _EXTENSION_KEYS = (b"ARROW:extension:name", b"ARROW:extension:metadata")
 
 
+def read_schema(message: bytes) -> pa.Schema:
+    """Return the schema of an Arrow message, after a look at all that is told in it.
+
+    What it raises is one of ``contents.CONTENT_ERRORS``: there is no schema in it, a name is no
+    text, or the HF features are not of the form that features have.
+    """
+    schema = pa.ipc.read_schema(pa.py_buffer(message))
+    canonical_schema(storage_schema(schema))
+    return schema
+
+
 def storage_schema(schema: pa.Schema) -> pa.Schema:
     """Return a schema with extension types as they are stored and dictionaries as their values.
 

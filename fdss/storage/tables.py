@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from fdss.errors import ContentChanged, DatasetDamaged
 
-from .index import BatchIndex, build_index, index_path, load_index, save_index
-from .messages import Message, messages
-from .schemas import decoded, has_dictionaries, storage_schema
+from .contents import damage_told
+from .index import BatchIndex, index_path, load_index, save_index
+from .schemas import decoded, has_dictionaries, read_schema, storage_schema
+from .soundness import SoundColumns
 from .stamps import Stamp, stamps_of
+from .walking import walked_index
 
 _LOG = logging.getLogger(__name__)
 _MAX_MAPS = 256
-_PROGRESS_AFTER_S = 1.0
-_MESSAGES_A_TICK = 4096
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,14 @@ class Table:
     """
 
     def __init__(self, index: BatchIndex, folder: Path) -> None:
-        stored = pa.ipc.read_schema(pa.py_buffer(index.schema))
+        with damage_told(f"The schema of {index.files[0].name!r} is damaged."):
+            stored = read_schema(index.schema)
         self._index = index
         self._folder = folder
         self._is_encoded = any(has_dictionaries(field.type) for field in stored)
         self._mapped = functools.lru_cache(_MAX_MAPS)(_mapped)
         self.schema = storage_schema(stored)
+        self._sound = SoundColumns(len(index.places), len(stored))
         self.first_rows = index.first_rows
 
     def __len__(self) -> int:
@@ -95,25 +95,51 @@ class Table:
         """Tell whether all files are what they were."""
         return all(stamp.is_fresh for stamp in self.files)
 
-    def batch(self, number: int) -> pa.RecordBatch:
-        """Return one record batch, of storage types.
+    def batch(self, number: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """Return one record batch, of storage types, every value of which can be read.
+
+        Each column is looked through once, the first time that it is asked for.
+
+        Args:
+            columns: Columns to read, in this order; None for all.
 
         Raises:
             ContentChanged: Its file is not the file that was opened.
             DatasetDamaged: It cannot be read.
         """
+        name = self._file_of(number).name
+        with damage_told(f"Record batch {number:,} of {name!r} is damaged."):
+            batch = self._read(number)
+            self._sound.check(number, batch, columns)
+            return batch if columns is None else batch.select(list(columns))
+
+    def row(self, number: int, offset: int) -> pa.RecordBatch:
+        """Return one row of a record batch; values of other rows are not looked at.
+
+        Raises:
+            ContentChanged: Its file is not the file that was opened.
+            DatasetDamaged: It cannot be read.
+        """
+        name = self._file_of(number).name
+        with damage_told(f"Record batch {number:,} of {name!r} is damaged."):
+            row = self._read(number).slice(offset, 1)
+            row.validate(full=True)
+            return row
+
+    def _file_of(self, number: int) -> Stamp:
+        return self._index.files[int(self._index.places[number, 0])]
+
+    def _read(self, number: int) -> pa.RecordBatch:
+        """Return one record batch, of which only the outline was looked at."""
         file, offset, length = (int(part) for part in self._index.places[number])
         stamp = self._checked(file)
-        try:
-            content = self._mapped(stamp)
-            if self._is_encoded:
-                batch = self._read_encoded(content, file, offset, length)
-            else:
-                message = pa.ipc.read_message(content.slice(offset, length))
-                batch = pa.ipc.read_record_batch(message, self.schema)
-            batch.validate()
-        except (pa.ArrowException, OSError) as exc:
-            raise DatasetDamaged(f"Record batch {number:,} of {stamp.name!r} is damaged.") from exc
+        content = self._mapped(stamp)
+        if self._is_encoded:
+            batch = self._read_encoded(content, file, offset, length)
+        else:
+            message = pa.ipc.read_message(content.slice(offset, length))
+            batch = pa.ipc.read_record_batch(message, self.schema)
+        batch.validate()
         if batch.num_rows != self.first_rows[number + 1] - self.first_rows[number]:
             raise DatasetDamaged(
                 f"Record batch {number:,} of {stamp.name!r} has {batch.num_rows:,} rows, "
@@ -138,10 +164,8 @@ class Table:
         if self._is_encoded or file != last_file or offset + lengths.sum() != last_offset + length:
             return None
         stamp = self._checked(file)
-        try:
+        with damage_told(f"File {stamp.name!r} cannot be read."):
             return self._mapped(stamp).slice(offset, last_offset + length - offset)
-        except OSError as exc:
-            raise DatasetDamaged(f"File {stamp.name!r} cannot be read.") from exc
 
     def checked(self) -> Table:
         """Return the table, after a look at the schema of every file.
@@ -157,7 +181,8 @@ class Table:
                 encoded = opened.read(length)
             if encoded == self._index.schema:
                 continue
-            schema = pa.ipc.read_schema(pa.py_buffer(encoded))
+            with damage_told(f"The schema of {self.files[file].name!r} is damaged."):
+                schema = read_schema(encoded)
             if not storage_schema(schema).equals(self.schema):
                 raise DatasetDamaged(
                     f"Files {self.files[0].name!r} and {self.files[file].name!r} have different "
@@ -196,7 +221,10 @@ class Table:
         spans = [*self._schema_and_dictionaries(file, offset), (offset, length)]
         stream = b"".join(content.slice(*span).to_pybytes() for span in spans)
         with pa.ipc.open_stream(stream) as reader:
-            return decoded(reader.read_next_batch(), self.schema)
+            batch = reader.read_next_batch()
+        # Arrow follows the numbers of a dictionary's values without a look at them.
+        batch.validate(full=True)
+        return decoded(batch, self.schema)
 
     def _schema_and_dictionaries(self, file: int, offset: int) -> list[tuple[int, int]]:
         known = self._index.dictionaries
@@ -229,42 +257,13 @@ def open_table(
     stamps = stamps_of(paths)
     kept = None if options.rebuild else load_index(index_path(options.folder, stamps), stamps)
     if kept is not None and kept.fingerprint:
-        with contextlib.suppress(pa.ArrowException):
-            return Table(kept, options.folder)
-    table = Table(_walked_index(stamps, options.progress), options.folder).checked()
+        return Table(kept, options.folder)
+    table = Table(walked_index(stamps, options.progress), options.folder).checked()
     table = table.with_fingerprint(fingerprint(table))
     if not table.is_fresh:
         raise ContentChanged("Files of the dataset changed while it was indexed.")
     table.save()
     return table
-
-
-def _walked_index(stamps: tuple[Stamp, ...], progress: bool) -> BatchIndex:
-    try:
-        with tqdm(
-            total=sum(stamp.size for stamp in stamps),
-            desc="indexing",
-            unit="B",
-            unit_scale=True,
-            delay=_PROGRESS_AFTER_S,
-            disable=None if progress else True,
-        ) as bar:
-            return build_index(stamps, (_ticking(stamp, bar) for stamp in stamps))
-    except OSError as exc:
-        if isinstance(exc, DatasetDamaged):
-            raise
-        raise DatasetDamaged("A file of the dataset cannot be read.") from exc
-
-
-def _ticking(stamp: Stamp, bar: tqdm[Any]) -> Iterator[Message]:
-    done = 0
-    for count, message in enumerate(messages(Path(stamp.path))):
-        yield message
-        if count % _MESSAGES_A_TICK == 0:
-            end = message.offset + message.length
-            bar.update(end - done)
-            done = end
-    bar.update(stamp.size - done)
 
 
 def _mapped(stamp: Stamp) -> pa.Buffer:
@@ -282,4 +281,4 @@ def _reopened(files: tuple[Stamp, ...], folder: Path) -> Table:
     for stamp in files:
         if not stamp.is_fresh:
             raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
-    return Table(_walked_index(files, progress=False), folder)
+    return Table(walked_index(files, progress=False), folder)

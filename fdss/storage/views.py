@@ -73,15 +73,29 @@ class View:
         """Tell whether batches are views of their files."""
         return all(table.is_zero_copy for table in self.tables)
 
-    def batch(self, key: int) -> pa.RecordBatch:
+    def batch(self, key: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the stored batch that ``located`` or ``spans`` named.
+
+        Args:
+            columns: Columns to read, in this order; None for all.
 
         Raises:
             ContentChanged: Its file is not the file that was opened.
             DatasetDamaged: It cannot be read.
         """
         part, number = divmod(key, 1 << _PART_SHIFT)
-        return self._parts[part][0].batch(number)
+        return self._parts[part][0].batch(number, columns)
+
+    def row(self, row: int) -> pa.RecordBatch:
+        """Return one row, without a look at those beside it.
+
+        Raises:
+            ContentChanged: Its file is not the file that was opened.
+            DatasetDamaged: It cannot be read.
+        """
+        [key], [offset] = self.located(np.array([row], np.int64))
+        part, number = divmod(int(key), 1 << _PART_SHIFT)
+        return self._parts[part][0].row(number, int(offset))
 
     def messages(self, spans: Sequence[Span]) -> pa.Buffer | None:
         """Return whole stored batches of one part, in order, as the bytes that stand in a file.

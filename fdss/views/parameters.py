@@ -90,7 +90,8 @@ def _rows(text: str | None, length: int) -> range:
         raise BadParameter(
             f"Parameter 'rows' lies within 0:{length} and has a step of 1 or more; found {text!r}."
         )
-    return range(begin, end, step)
+    # A longer step selects the first row as well, and arrays of 64 bits hold this one.
+    return range(begin, end, min(step, length + 1))
 
 
 def _columns(values: list[str], column_names: list[str]) -> tuple[str, ...] | None:

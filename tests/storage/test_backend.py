@@ -139,9 +139,9 @@ def test_a_batch_is_read_once_a_page(
     read: list[int] = []
     whole = Table.batch
 
-    def counted(table: Table, number: int) -> pa.RecordBatch:
+    def counted(table: Table, number: int, columns: Any = None) -> pa.RecordBatch:
         read.append(number)
-        return whole(table, number)
+        return whole(table, number, columns)
 
     monkeypatch.setattr(Table, "batch", counted)
     BatchReader(backend._view, None).gathered(Order(ROWS, 1, block, window).rows(np.arange(ROWS)))
@@ -296,3 +296,14 @@ def test_rows_without_columns(backend: ArrowBackend, read: Read, seed: int | Non
         backend.batches(Selection(range(ROWS), range(5), seed, columns=()))
     with pytest.raises(BadParameter, match="not within"):
         backend.chunks(Selection(range(ROWS), range(ROWS + 1), seed, columns=()))
+
+
+def test_a_look_at_once(write: Callable[..., Path], open_at: Open) -> None:
+    """Files that were replaced since the last look are seen at once by whoever asks for that."""
+    path = write("x.arrow", [{"n": [1, 2, 3]}])
+    backend = open_at(path)
+    assert not backend.is_stale()
+    os.replace(write("new/x.arrow", [{"n": [4, 5]}]), path)
+    assert not backend.is_stale()
+    assert backend.is_stale(at_once=True)
+    assert backend.is_stale()

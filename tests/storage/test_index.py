@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fdss.errors import ContentChanged, DatasetDamaged, DatasetNotFound
-from fdss.storage import ArrowBackend, messages, tables
+from fdss.storage import ArrowBackend, messages, walking
 from fdss.storage.fingerprint import fingerprint_of_table
 from fdss.storage.index import BatchIndex, load_index, save_index
 from fdss.storage.stamps import Stamp
@@ -45,7 +45,7 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         walked.append(path.name)
         return messages.messages(path)
 
-    monkeypatch.setattr(tables, "messages", counted)
+    monkeypatch.setattr(walking, "messages", counted)
     return walked
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,28 @@ def test_data_files(rows_folder: Path, open_at: Open, read: Read) -> None:
     assert numbers(read(backend)) == [0]
 
 
+def test_spellings_share_a_copy(
+    rows_folder: Path, open_at: Open, options: OpenOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data files that are the same files are prepared once, however they are spelled."""
+    spellings: list[Any] = ["test.jsonl", "./test.jsonl", "././test.jsonl", "[t]est.jsonl"]
+    spellings += ["t*t.jsonl", ["test.jsonl"], {"train": ["./test.jsonl"]}]
+    prints = {open_at(rows_folder, data_files=spelling).fingerprint for spelling in spellings}
+    assert len(prints) == 1
+    assert len(list(options.index_folder.rglob("*.arrow"))) == 1
+    assert len(open_at(rows_folder, data_files={"dev": "test.jsonl"}, split="dev")) == 5
+    assert len(list(options.index_folder.rglob("*.arrow"))) == 2
+    monkeypatch.setattr(prepare, "_builder", lambda *_: pytest.fail("asked datasets again"))
+    assert {open_at(rows_folder, data_files=each).fingerprint for each in spellings} == prints
+
+
+@pytest.mark.parametrize("data_files", [["test.jsonl"] * 3, ["*.jsonl", "./test.jsonl"]])
+def test_a_file_twice_is_refused(rows_folder: Path, open_at: Open, data_files: list[str]) -> None:
+    """Data files that name a file more than once in a split are refused, not copied again."""
+    with pytest.raises(BadParameter, match="'test.jsonl'"):
+        open_at(rows_folder, data_files=data_files)
+
+
 @pytest.mark.parametrize("pattern", ["https://example.org/x.json", "hf://x", "zip://a::http://b"])
 def test_urls_are_refused(rows_folder: Path, open_at: Open, pattern: str) -> None:
     """URLs among the data files are refused while downloads are off, in a dataset card too."""
@@ -280,6 +303,15 @@ def test_unreadable_folder(
     with pytest.raises(error) as refused:
         open_at(folder)
     assert str(tmp_path) not in refused.value.message
+
+
+def test_a_folder_with_a_space_is_not_told(tmp_path: Path, open_at: Open) -> None:
+    """No part of a folder's place is told, even where spaces hide where it ends."""
+    folder = tmp_path / "hidden place" / "inner"
+    folder.mkdir(parents=True)
+    with pytest.raises(DatasetNotFound) as missing:
+        open_at(folder)
+    assert "place" not in missing.value.message and "inner" not in missing.value.message
 
 
 def test_nothing_there(tmp_path: Path, open_at: Open) -> None:
@@ -334,6 +366,32 @@ def test_name_of_a_folder(
     monkeypatch.chdir(rows_folder.parent)
     with pytest.raises(DatasetNotFound):
         named(rows_folder.name, options)
+
+
+def test_the_working_folder_makes_no_difference(
+    tmp_path: Path, options: OpenOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that happens to have the name of a Hub id is not told apart from none."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd").touch()
+    monkeypatch.chdir(tmp_path)
+    told = set()
+    for downloads in (False, True):
+        asked = replace(options, downloads=downloads)
+        for path in ("etc/passwd", "etc/nobody"):
+            with pytest.raises(DatasetNotFound) as missing:
+                named(path, asked)
+            words = f"{missing.value.message} {missing.value.hint}"
+            assert "OfflineModeIsEnabled" not in words
+            told.add((downloads, words.replace(path, "")))
+    assert len(told) == 2
+
+
+def test_a_name_that_is_not_cached(options: OpenOptions) -> None:
+    """What helps with a name that is not in the cache is told: downloads, or ``local/``."""
+    with pytest.raises(DatasetNotFound, match="is not in the cache, and downloads are off") as told:
+        named("stories", options)
+    assert "--allow-downloads" in told.value.hint and "local/stories" in told.value.hint
 
 
 ONLINE = """

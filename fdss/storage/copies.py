@@ -1,0 +1,74 @@
+"""Prepared copies of rows, and the notes that tell what each was prepared from.
+
+The copies of a folder lie beside one another for as long as no file of the folder changes. A note
+is named for a question (how data files were spelled) or for what it comes to (the files), so that
+a question asked again needs no ``datasets``, and one spelled anew no second copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import astuple, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .prepared import Found, prepared_splits, read_info
+from .stamps import Sources, paths_key, stamps_of
+
+_NOTE_END = ".json"
+_NAMES = {"name", "data_dir", "data_files"}
+
+
+def meaning_of(builder: Any, files: Mapping[str, tuple[Path, ...]]) -> Any:
+    """Return what a copy depends on: the builder, its settings, the files and their stamps."""
+    settings = {
+        field.name: repr(getattr(builder.config, field.name))
+        for field in fields(builder.config)
+        if field.name not in _NAMES
+    }
+    stamps = [[split, *map(astuple, stamps_of(found))] for split, found in files.items()]
+    # Files that are not on this machine have no stamps: what they are called has to do.
+    return [builder.name, settings, stamps or repr(builder.config.data_files)]
+
+
+def note_name(about: Any) -> str:
+    """Return the name of the note about something that JSON can carry."""
+    return f"{paths_key([json.dumps(about, sort_keys=True)])}{_NOTE_END}"
+
+
+def kept_copy(note: Path, sources: Sources) -> Found | None:
+    """Return what an earlier call prepared from the same sources, if a note tells of it."""
+    try:
+        told = json.loads(note.read_bytes())
+        return replace(prepared_at(note.parent / told["folder"], told["name"]), sources=sources)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep_copy(note: Path, folder: Path, name: str) -> None:
+    """Note that a dataset is prepared in ``folder``."""
+    write_note(note, json.dumps({"folder": os.path.relpath(folder, note.parent), "name": name}))
+
+
+def write_note(note: Path, text: str) -> None:
+    """Write a note, whole or not at all."""
+    handle, partial = tempfile.mkstemp(suffix=".partial", dir=note.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(partial, note)
+
+
+def drop_older(home: Path) -> None:
+    """Remove what was prepared from sources that changed since."""
+    for other in home.parent.iterdir():
+        if other.name != home.name:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def prepared_at(folder: Path, name: str) -> Found:
+    """Return the files of a prepared folder of the dataset ``name``."""
+    return prepared_splits(folder, read_info(folder), name)
