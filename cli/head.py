@@ -13,7 +13,7 @@ import click
 import requests
 
 from fdss.arguments import LoadArguments
-from fdss.backend import MAX_SEED
+from fdss.backend import MAX_SEED, MAX_WINDOW_ROWS, WINDOW_ROWS
 from fdss.client.connections import Hold
 from fdss.client.session import ServerSession
 from fdss.errors import PageCut
@@ -51,6 +51,13 @@ Json = dict[str, Any]
 )
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Shuffle, with this seed.")
 @click.option(
+    "--window",
+    type=click.IntRange(0, MAX_WINDOW_ROWS),
+    default=WINDOW_ROWS,
+    show_default=True,
+    help="Window of the shuffle, as shuffle(buffer_size=) has it.",
+)
+@click.option(
     "--position",
     type=click.IntRange(0, MAX_COUNT),
     default=0,
@@ -62,7 +69,10 @@ def head(
     given_url: str | None, token: str | None, as_json: bool, rows: int, **arguments: Any
 ) -> None:
     """Show the first rows of PATH: a Hub id, local/NAME, or an absolute path on the server."""
+    window = arguments.pop("window")
     wanted = {"position": arguments.pop("position"), "limit": rows, "seed": arguments.pop("seed")}
+    if wanted["seed"] is not None:
+        wanted["window"] = window
     arguments["data_files"] = list(arguments["data_files"]) or None
     load = LoadArguments.from_json(arguments)
     with contextlib.closing(ServerSession(server_url(given_url), token=token)) as session:

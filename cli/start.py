@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from fdss.config import ServerConfig, absolute, parse_local
 from fdss.config_file import ConfigFile, read_config_file
 from fdss.errors import SettingError
 from fdss.settings import SETTINGS, Setting
+
+_ARGUMENTS = "fdss.arguments"
 
 AUTH_KEYS = ("auth_token", "auth_token_file", "no_auth")
 
@@ -79,7 +82,7 @@ def _start(ctx: click.Context, /, config: ConfigFile, **values: Any) -> None:
         settled = _settled(ctx, config, values)
     except SettingError as error:
         raise _usage(ctx, error) from error
-    _run(settled, config)
+    _run(settled, config, lambda: _read_again(ctx.meta[_ARGUMENTS]))
 
 
 def _settled(ctx: click.Context, file: ConfigFile, values: dict[str, Any]) -> ServerConfig:
@@ -94,7 +97,24 @@ def _settled(ctx: click.Context, file: ConfigFile, values: dict[str, Any]) -> Se
     return ServerConfig(**values)
 
 
-def _run(config: ServerConfig, file: ConfigFile) -> None:
+def _read_again(arguments: list[str]) -> ServerConfig:
+    """Return what the same command would start with now.
+
+    Raises:
+        SettingError: The file, or what it says together with the flags, is wrong.
+    """
+    try:
+        with start.make_context("start", list(arguments)) as ctx:
+            values = dict(ctx.params)
+            file: ConfigFile = values.pop("config")
+            settled = _settled(ctx, file, values)
+    except click.ClickException as error:
+        raise SettingError(error.format_message()) from error
+    logger.info("%s", file.log_line)
+    return settled
+
+
+def _run(config: ServerConfig, file: ConfigFile, read: Callable[[], ServerConfig]) -> None:
     from fdss.logs import configure_logs
     from fdss.offline import switch_offline
 
@@ -106,12 +126,25 @@ def _run(config: ServerConfig, file: ConfigFile) -> None:
     if not config.allow_downloads:
         switch_offline()
     # Only now: what it imports reads the switches.
-    from fdss.serving import serve
+    if config.workers > 1:
+        from fdss.supervisor import supervise
 
-    serve(config)
+        supervise(config, read)
+    else:
+        from fdss.serving import serve
+
+        serve(config, read)
 
 
-start = click.Command(
+class _Start(click.Command):
+    """A command that remembers its arguments, to be read once more."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+start = _Start(
     "start",
     callback=_start,
     params=[_CONFIG, *(_option(setting) for setting in SETTINGS)],

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fdss.backend import Backend, Row
-from fdss.errors import StateRefused
+from fdss.errors import BadParameter, StateRefused
 
 from .epochs import Epoch
 from .iteration import Cursor, Pipeline, RowIterator, current_worker
 from .lengths import Lengths
-from .nodes import State
+from .nodes import Batching, State
 from .states import ENDED_KEY, EPOCH_KEY, WORKER_KEY, check_state
 from .transforms import Transforms, check_count
 from .view import View
@@ -89,20 +89,20 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         """
         known = self._known_columns
         if known is None:
-            first = next(iter(self._fresh()), None)
+            first = next(iter(self._fresh().with_format()), None)
             return None if first is None else list(first)
         return list(known)
 
     @property
     def features(self) -> Features | None:
-        """Return the HF features of the columns that come out; None behind a ``map``."""
+        """Return the HF features of the columns that come out; None when they are not known.
+
+        Behind a ``map`` they are what its ``features=`` said.
+        """
         from datasets import Features
 
-        stored = self.backend.features
-        known = self._known_columns
-        if known is None or not set(known) <= set(stored):
-            return None
-        return Features.from_dict({name: stored[name] for name in known})
+        told = self._pipeline.features
+        return None if told is None else Features.from_dict(told)
 
     def __len__(self) -> int:
         """Return the number of rows that come out, or its estimate (``length_estimate``)."""
@@ -120,19 +120,20 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
     # ---- iterating and resuming
 
     def __iter__(self) -> RowIterator:
-        pipeline, epoch = self._pipeline, self.epoch
-        worker = current_worker()
-        if worker is not None:
-            pipeline = pipeline.for_worker(*worker)
-        state, self._resume = self._resume, None
-        if state is not None:
-            _check_worker(state, worker)
-            if worker is not None:
-                epoch = state[EPOCH_KEY]
-            elif state[ENDED_KEY] and state[EPOCH_KEY] != epoch:
-                state = None
-        self._cursor = Cursor(pipeline, epoch, self._lengths, state)
-        return RowIterator(self._cursor, self._epoch)
+        return self._begun(None)
+
+    def iter(self, batch_size: int, drop_last_batch: bool = False) -> RowIterator:
+        """Return an iterator over batches of rows, columns of ``with_format``'s format.
+
+        It starts where ``iter(ds)`` would, and has a state as that has.
+
+        Args:
+            batch_size: Rows of a batch, 1 or more.
+            drop_last_batch: Leave out a last batch that is short.
+        """
+        if batch_size < 1:
+            raise BadParameter(f"iter() batch_size={batch_size!r} is not 1 or more.")
+        return self._begun(Batching(batch_size, drop_last_batch))
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration gives; without a shuffle all are alike.
@@ -180,6 +181,21 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         return {**self.__dict__, "_cursor": None}
 
     # ---- inside
+
+    def _begun(self, batching: Batching | None) -> RowIterator:
+        pipeline, epoch = self._pipeline, self.epoch
+        worker = current_worker()
+        if worker is not None:
+            pipeline = pipeline.for_worker(*worker)
+        state, self._resume = self._resume, None
+        if state is not None:
+            _check_worker(state, worker)
+            if worker is not None:
+                epoch = state[EPOCH_KEY]
+            elif state[ENDED_KEY] and state[EPOCH_KEY] != epoch:
+                state = None
+        self._cursor = Cursor(pipeline, epoch, self._lengths, state, batching)
+        return RowIterator(self._cursor, self._epoch)
 
     def _with(self, **changes: Any) -> ComposableIterableDataset:
         changed = self._fresh()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Any
 
-from fdss.backend import Backend, Row
+from fdss.backend import Backend, FeaturesJson
+from fdss.errors import IterationBroken
 from fdss.wire.names import ORDER_VERSION
 
 from .batches import Columns
 from .epochs import Epoch
+from .formats import PYTHON, Format
+from .formats_blocks import Kinds
 from .lengths import Lengths
-from .nodes import SOURCE_KEY, Node, SourceNode, State
+from .nodes import SOURCE_KEY, Batching, Node, SourceNode, State
 from .states import (
     AT_KEY,
     COLUMNS_KEY,
@@ -38,6 +43,7 @@ class Pipeline:
     Attributes:
         columns: Columns that are read; None for all.
         worker: Number of this DataLoader worker and how many there are; None outside of one.
+        format: What rows and batches come as; no part of the identity, as it moves nothing.
     """
 
     backend: Backend
@@ -45,6 +51,21 @@ class Pipeline:
     steps: tuple[Step, ...] = ()
     columns: Columns | None = None
     worker: tuple[int, int] | None = None
+    format: Format = PYTHON
+
+    @property
+    def features(self) -> FeaturesJson | None:
+        """Return the features of the rows that come out; None when they are not known."""
+        told = self._read
+        for step in self.steps:
+            told = step.features_after(told)
+        return told
+
+    @property
+    def _read(self) -> FeaturesJson | None:
+        stored = self.backend.features
+        names = stored if self.columns is None else self.columns
+        return {name: stored[name] for name in names} if stored else None
 
     def identity(self) -> State:
         """Return what a saved state must agree with to belong to this pipeline."""
@@ -77,19 +98,25 @@ class Pipeline:
         if self.worker is not None:
             view = self.view.worker_part(*self.worker)
             offset = self.worker[0] * -(-len(self.view) // self.worker[1])
-        states = _unnested(state, len(self.steps))
+        states, told = _unnested(state, len(self.steps)), self._read
         source = SourceNode(
-            self.backend, view, epoch=epoch, columns=self.columns, state=states.pop()
+            self.backend,
+            view,
+            epoch=epoch,
+            columns=self.columns,
+            kinds=None if told is None else Kinds(told),
+            state=states.pop(),
         )
         node: Node = source
         for step in self.steps:
-            node = step.open(node, states.pop(), offset)
+            node = step.open(node, states.pop(), offset, told)
+            told = step.features_after(told)
             offset = offset if step.keeps_places else 0
         return source, node
 
 
-class RowIterator(Iterator[Row]):
-    """The rows of one epoch from one state on; the only thing that moves.
+class RowIterator(Iterator[Any]):
+    """The rows of one epoch, or batches of them, from one state on; the only thing that moves.
 
     Closing it, or dropping the last reference to it, stops its reader at once.
     """
@@ -103,12 +130,18 @@ class RowIterator(Iterator[Row]):
         self._cursor = cursor
         self._epoch = epoch
         self._rows = cursor.rows()
+        self._is_closed = False
 
     def __iter__(self) -> RowIterator:
         return self
 
-    def __next__(self) -> Row:
-        return next(self._rows)
+    def __next__(self) -> Any:
+        for row in self._rows:
+            return row
+        if self._is_closed or self._cursor.has_ended:
+            raise StopIteration
+        # What an error has ended is no whole epoch, also for a loop that goes on after it.
+        raise IterationBroken("The iteration was ended by an error before its last row.")
 
     def state_dict(self) -> State:
         """Return the state from which the next row follows, as JSON values."""
@@ -130,20 +163,31 @@ class RowIterator(Iterator[Row]):
 
     def close(self) -> None:
         """Stop reading; the state stays what it is."""
+        self._is_closed = True
         self._rows.close()
 
 
 class Cursor:
-    """Where one pass stands: counters only, so that it can outlive its iterator."""
+    """Where one pass stands: counters only, so that it can outlive its iterator.
+
+    Attributes:
+        has_ended: Whether the last row was asked for and there was none behind it.
+    """
 
     _source: SourceNode
     _last: Node
 
     def __init__(
-        self, pipeline: Pipeline, epoch: int, lengths: Lengths, state: State | None = None
+        self,
+        pipeline: Pipeline,
+        epoch: int,
+        lengths: Lengths,
+        state: State | None = None,
+        batching: Batching | None = None,
     ) -> None:
         """Stand at the start of an epoch, or at ``state``, which belongs to the pipeline."""
         self._pipeline = pipeline
+        self._batching = batching
         self._epoch = epoch
         self._lengths = lengths
         self._open(None if state is None else state[AT_KEY])
@@ -157,32 +201,38 @@ class Cursor:
         self._epoch = check_state(state, self._pipeline.identity(), strict=strict)[EPOCH_KEY]
         self._open(state[AT_KEY])
 
-    def rows(self) -> Generator[Row, None, None]:
-        """Yield the rows and count them."""
+    def rows(self) -> Generator[Any, None, None]:
+        """Yield the rows, or batches of them, and count them."""
         lengths, source = self._lengths, self._source
         lengths.begin()
         before, given = source.position, 0
-        for row in self._last.rows():
-            given += 1
+        for rows, item in self._items():
+            given += rows
             lengths.output_count = given
             lengths.input_count = source.position - before
-            yield row
-        self._ended = True
+            yield item
+        self.has_ended = True
         if self._from_start and self._pipeline.worker is None:
             lengths.end(given)
+
+    def _items(self) -> Iterator[tuple[int, Any]]:
+        format_, told, batching = self._pipeline.format, self._pipeline.features, self._batching
+        if batching is None:
+            return zip(repeat(1), self._last.rows(format_.rows(told)))
+        return batching.of(self._last, format_.batches(told))
 
     def state(self) -> State:
         """Return the state from which the next row follows."""
         return {
             **self._pipeline.identity(),
             EPOCH_KEY: self._epoch,
-            ENDED_KEY: self._ended or self._last.at_end(),
+            ENDED_KEY: self.has_ended or self._last.at_end(),
             AT_KEY: self._last.state(),
         }
 
     def _open(self, at: State | None) -> None:
         self._from_start = at is None
-        self._ended = False
+        self.has_ended = False
         self._source, self._last = self._pipeline.open(self._epoch, at)
 
 

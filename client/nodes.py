@@ -7,13 +7,17 @@ says what was handed out and nothing more: what is restored from it begins with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from fdss.backend import Backend, Row
+from fdss.backend import Backend, Chunk, Row
 from fdss.errors import StateRefused
 
+from .formats import Form
+from .formats_blocks import Block, Kinds, Piece, block_of, rebatched
 from .view import View
 
 State = dict[str, Any]
@@ -22,20 +26,24 @@ POSITION_KEY = "position"
 SOURCE_KEY = "source"
 EMITTED_KEY = "emitted"
 SEEN_KEY = "seen"
-COUNT_KEY = "count"
 
 #: What a row function returns for a row that goes no further; rows themselves may be None.
 DROPPED = object()
 
 RowFunction = Callable[[Row, int], Any]
-BatchFunction = Callable[[list[Row], int], list[Row]]
+
+#: From a batch in some form, its rows and the number of its first row to the rows that come out.
+BatchFunction = Callable[[Any, int, int], "list[Any] | Block"]
 
 
 class Node(Protocol):
-    """One place of the chain."""
+    """One place of the chain; either its rows or its batches are asked for, once."""
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows from the present state on; called once."""
+    def rows(self, form: Form) -> Iterator[Any]:
+        """Yield the rows from the present state on, in a form."""
+
+    def batches(self, form: Form, most: int | None) -> Iterator[tuple[int, Any]]:
+        """Yield the same rows by the batch of ``most`` rows (None for all), with their number."""
 
     def state(self) -> State:
         """Return where the next row comes from, as JSON values."""
@@ -58,29 +66,50 @@ class SourceNode:
         *,
         epoch: int,
         columns: tuple[str, ...] | None,
+        kinds: Kinds | None,
         state: State | None,
     ) -> None:
         self._backend = backend
         self._view = view
         self._epoch = epoch
         self._columns = columns
-        self.position = _count(state, POSITION_KEY, most=len(view))
+        self._kinds = kinds
+        self.position = count_in(state, POSITION_KEY, most=len(view))
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, form: Form) -> Iterator[Any]:
         """Yield the rows from the present position to the end of the view."""
+        with closing(self._chunks()) as chunks:
+            for chunk in chunks:
+                for row in form.of_chunk(chunk, self._kinds):
+                    self.position += 1
+                    yield row
+
+    def batches(self, form: Form, most: int | None) -> Iterator[tuple[int, Any]]:
+        """Yield the same rows by the batch; columns are cut and joined without being read."""
+        with closing(self._chunks()) as chunks:
+            for batch in rebatched(map(self._piece, chunks), most, self._kinds):
+                rows = len(batch)
+                self.position += rows
+                if isinstance(batch, Block):
+                    yield rows, form.of_block(batch)
+                else:
+                    yield rows, form.of_rows(batch)
+
+    def _chunks(self) -> Generator[Chunk, None, None]:
         if self.at_end():
             return
         selection = self._view.selection(self._epoch, self.position, self._columns)
         chunks = self._backend.chunks(selection)
         try:
-            for chunk in chunks:
-                for row in chunk.rows():
-                    self.position += 1
-                    yield row
+            yield from chunks
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
+
+    def _piece(self, chunk: Chunk) -> Piece:
+        block = block_of(chunk, self._kinds)
+        return chunk.rows() if block is None else block.table
 
     def state(self) -> State:
         """Return the position."""
@@ -91,22 +120,46 @@ class SourceNode:
         return self.position >= len(self._view)
 
 
-class RowNode:
-    """Rows one by one through a function of the row and its number."""
+class BatchingNode:
+    """A node whose batches are put together of its rows."""
 
-    def __init__(self, source: Node, function: RowFunction, state: State | None, seen: int) -> None:
+    def rows(self, form: Form) -> Iterator[Any]:
+        """Yield the rows from the present state on, in a form."""
+        raise NotImplementedError
+
+    def batches(self, form: Form, most: int | None) -> Iterator[tuple[int, Any]]:
+        """Yield the same rows by the batch of ``most`` rows (None for all), with their number."""
+        rows = self.rows(Form())
+        while batch := list(islice(rows, most)):
+            yield len(batch), form.of_rows(batch)
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How rows are put into batches.
+
+    Attributes:
+        rows: Rows of a batch, 1 or more; None for all of them.
+        drop_last: Leave out a last batch that is short.
+    """
+
+    rows: int | None
+    drop_last: bool = False
+
+    def of(self, node: Node, form: Form) -> Iterator[tuple[int, Any]]:
+        """Yield the batches of a node, with their numbers of rows."""
+        for rows, batch in node.batches(form, self.rows):
+            if self.drop_last and rows < (self.rows or 0):
+                return
+            yield rows, batch
+
+
+class SeeingNode:
+    """A node that counts the rows it has seen."""
+
+    def __init__(self, source: Node, state: State | None, seen: int) -> None:
         self._source = source
-        self._function = function
-        self._seen = _count(state, SEEN_KEY, default=seen)
-
-    def rows(self) -> Iterator[Row]:
-        """Yield what the function makes of each row, without those it drops."""
-        function = self._function
-        for row in self._source.rows():
-            self._seen += 1
-            result = function(row, self._seen - 1)
-            if result is not DROPPED:
-                yield result
+        self._seen = count_in(state, SEEN_KEY, default=seen)
 
     def state(self) -> State:
         """Return the source's state and how many rows were seen."""
@@ -117,8 +170,33 @@ class RowNode:
         return self._source.at_end()
 
 
-class BatchNode:
-    """Rows by the batch through a function from rows to rows.
+class RowNode(SeeingNode, BatchingNode):
+    """Rows one by one through a function of the row and its number.
+
+    Args:
+        given: The form of the rows that the function is given.
+    """
+
+    def __init__(
+        self, source: Node, function: RowFunction, given: Form, state: State | None, seen: int
+    ) -> None:
+        super().__init__(source, state, seen)
+        self._function = function
+        self._given = given
+        count_in(state, EMITTED_KEY, most=0)
+
+    def rows(self, form: Form) -> Iterator[Any]:
+        """Yield what the function makes of each row, without those it drops."""
+        function, is_done = self._function, form.keeps_rows
+        for row in self._source.rows(self._given):
+            self._seen += 1
+            result = function(row, self._seen - 1)
+            if result is not DROPPED:
+                yield result if is_done else form.of_row(result)
+
+
+class BatchNode(BatchingNode):
+    """Rows by the batch through a function to rows, or to a block of them.
 
     A state in the middle of a batch's results names the state of the source at the start of that
     batch, and how many results were handed out: the batch is made again and those are skipped.
@@ -128,35 +206,33 @@ class BatchNode:
         self,
         source: Node,
         function: BatchFunction,
+        given: Form,
+        batching: Batching,
         *,
-        batch_rows: int | None,
-        drop_last: bool,
         state: State | None,
         seen: int,
     ) -> None:
         self._source = source
         self._function = function
-        self._batch_rows = batch_rows
-        self._drop_last = drop_last
-        self._emitted = _count(state, EMITTED_KEY)
-        self._seen = _count(state, SEEN_KEY, default=seen)
+        self._given = given
+        self._batching = batching
+        self._emitted = count_in(state, EMITTED_KEY)
+        self._seen = count_in(state, SEEN_KEY, default=seen)
         self._start = source.state()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, form: Form) -> Iterator[Any]:
         """Yield the function's results, batch after batch."""
-        source = self._source.rows()
-        while batch := list(islice(source, self._batch_rows)):
-            if self._drop_last and len(batch) < (self._batch_rows or 0):
-                break
-            results = self._function(batch, self._seen)
-            self._check_emitted(len(results))
-            for result in results[self._emitted :]:
+        for rows, batch in self._batching.of(self._source, self._given):
+            results = self._function(batch, rows, self._seen)
+            count = len(results)
+            self._check_emitted(count)
+            for result in islice(_formed(results, form), self._emitted, None):
                 self._emitted += 1
-                if self._emitted == len(results):
-                    self._move_on(len(batch))
+                if self._emitted == count:
+                    self._move_on(rows)
                 yield result
-            if not results:
-                self._move_on(len(batch))
+            if not count:
+                self._move_on(rows)
 
     def _move_on(self, batch_rows: int) -> None:
         self._start = self._source.state()
@@ -180,61 +256,22 @@ class BatchNode:
         return not self._emitted and self._source.at_end()
 
 
-class TakeNode:
-    """The first rows only."""
-
-    def __init__(self, source: Node, most: int, state: State | None) -> None:
-        self._source = source
-        self._most = most
-        self._count = _count(state, COUNT_KEY, most=most)
-
-    def rows(self) -> Iterator[Row]:
-        """Yield rows until enough were handed out; the row after the last is never asked for."""
-        if self._count >= self._most:
-            return
-        for row in self._source.rows():
-            self._count += 1
-            yield row
-            if self._count >= self._most:
-                return
-
-    def state(self) -> State:
-        """Return the source's state and how many rows were handed out."""
-        return {SOURCE_KEY: self._source.state(), COUNT_KEY: self._count}
-
-    def at_end(self) -> bool:
-        """Return whether enough rows were handed out, or the source is at its end."""
-        return self._count >= self._most or self._source.at_end()
+def _formed(results: list[Any] | Block, form: Form) -> Iterable[Any]:
+    if isinstance(results, Block):
+        rows: Iterable[Any] = form.of_block(results)
+        return rows
+    return results if form.keeps_rows else map(form.of_row, results)
 
 
-class SkipNode:
-    """All but the first rows."""
+def count_in(state: State | None, key: str, *, default: int = 0, most: int | None = None) -> int:
+    """Return a count in a saved state, or the default when there is no state.
 
-    def __init__(self, source: Node, first: int, state: State | None) -> None:
-        self._source = source
-        self._first = first
-        self._count = _count(state, COUNT_KEY, most=first)
-
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows behind those that are skipped."""
-        source = self._source.rows()
-        for _ in islice(source, self._first - self._count):
-            self._count += 1
-        yield from source
-
-    def state(self) -> State:
-        """Return the source's state and how many rows were skipped."""
-        return {SOURCE_KEY: self._source.state(), COUNT_KEY: self._count}
-
-    def at_end(self) -> bool:
-        """Return whether the source is at its end."""
-        return self._source.at_end()
-
-
-def _count(state: State | None, key: str, *, default: int = 0, most: int | None = None) -> int:
+    Raises:
+        StateRefused: It is no count, or more than ``most``.
+    """
     if state is None:
         return default
-    value = state.get(key)
+    value = state.get(key, 0 if key == EMITTED_KEY else None)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise StateRefused(f"The state's {key!r} is {value!r}, not a count.")
     if most is not None and value > most:

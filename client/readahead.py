@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .connections import Hold
 
@@ -135,6 +136,7 @@ class ReadAhead(Generic[Item]):
             target=_fill, args=(self._flow, source), name=THREAD_NAME, daemon=True
         )
         self._thread.start()
+        _running.add(self)
 
     def __iter__(self) -> Iterator[Item]:
         return self
@@ -151,6 +153,16 @@ class ReadAhead(Generic[Item]):
         self._stop()
         if self._flow.belongs_here() and threading.current_thread() is not self._thread:
             self._thread.join(JOIN_TIMEOUT_S)
+
+
+_running: weakref.WeakSet[ReadAhead[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End every thread before the interpreter takes itself apart around it."""
+    for ahead in list(_running):
+        ahead.close()
 
 
 def _fill(flow: Flow[Item], source: Source[Item]) -> None:

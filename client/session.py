@@ -180,6 +180,8 @@ class ServerSession:
     def _token_hint(self) -> str:
         if self._token is not None or os.environ.get(TOKEN_VARIABLE) or not self._is_local:
             return ""
+        if self._found_token is None:
+            return f"this machine keeps no token of that server: set {TOKEN_VARIABLE} to it"
         return (
             f"this machine's token file does not fit; if {self.url} is a tunnel,"
             f" set {TOKEN_VARIABLE} to the token of the server at its end"
@@ -188,7 +190,7 @@ class ServerSession:
     def _unreachable(
         self, asked: str, exc: requests.RequestException, timeout_s: float
     ) -> ServerUnreachable:
-        hint = f"check that it runs: fdss status --server {self.url}"
+        hint = "check the URL, and that the server runs (fdss start); fdss status asks it"
         if isinstance(exc, requests.exceptions.SSLError):
             hint = f"name the certificate authority's PEM file in {ROOTS_VARIABLE}"
         elif isinstance(exc, requests.exceptions.ProxyError):
@@ -197,6 +199,8 @@ class ServerSession:
             reason = f"no connection within {min(CONNECT_TIMEOUT_S, timeout_s):g} s"
         elif isinstance(exc, requests.exceptions.Timeout):
             reason = f"no answer within {timeout_s:g} s"
+            if self.url.startswith("https:"):
+                hint = "a server without TLS does not answer https: try http:// in the URL"
         else:
             reason = _reason(exc)
         return ServerUnreachable(

@@ -7,20 +7,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fdss.backend import DEFAULT_BLOCK_ROWS
+from fdss.backend import DEFAULT_BLOCK_ROWS, WINDOW_ROWS
 from fdss.errors import BadParameter, UnknownColumn, UnsupportedStep
 
 from .batches import Columns
 from .column_steps import IndexColumn, RemoveColumns, RenameColumn, SelectColumns
+from .formats_names import format_named
+from .function_steps import BatchFilter, BatchMap, Filter, Map
 from .iteration import Pipeline
-from .steps import Batch, BatchFilter, BatchMap, Call, Filter, Map, Skip, Step, Take
+from .steps import Batch, Call, Skip, Step, Take
 from .view import Bound, Shuffle, View
 
 if TYPE_CHECKING:
+    from datasets import Features
     from typing_extensions import Self
 
 BATCH_ROWS = 1000
-WINDOW_ROWS = 1000
 Names = str | Sequence[str]
 
 
@@ -86,7 +88,7 @@ class Transforms(ABC):
 
         Args:
             seed: 0 to 2**64 - 1; None draws one. Ranks that shard one dataset must agree on it.
-            buffer_size: Positions mixed among themselves, up to 1,048,576; None or 0: only
+            buffer_size: Positions mixed among themselves, up to 131,072; None or 0: only
                 blocks are mixed.
             block_size: Stored rows that are read together, 1 to 65,536.
         """
@@ -120,8 +122,12 @@ class Transforms(ABC):
         drop_last_batch: bool = False,
         remove_columns: Names | None = None,
         fn_kwargs: Mapping[str, Any] | None = None,
+        features: Features | None = None,
     ) -> Self:
         """Return rows with a function's result merged over them.
+
+        Behind ``with_format("arrow")`` or "pandas" the function is given a table, and the table
+        or frame it returns is what comes out: nothing is merged.
 
         Args:
             function: From a row to a dict of new columns, or to None, which drops the row. When
@@ -133,13 +139,16 @@ class Transforms(ABC):
             drop_last_batch: Leave out a last batch that is short.
             remove_columns: Columns of the row that do not come out unless the function makes them.
             fn_kwargs: Keyword arguments for the function.
+            features: What ``features`` says of the rows that come out; they are not changed.
         """
         call = Call(function or _unchanged, with_indices, _names(input_columns), fn_kwargs or {})
         removed = _names(remove_columns) or ()
         self._check_columns((*(call.input_columns or ()), *removed))
+        told = None if features is None else features.to_dict()
         if not batched:
-            return self._stepped(Map(call, removed))
-        return self._stepped(BatchMap(call, removed, _batch_rows(batch_size), drop_last_batch))
+            return self._stepped(Map(call, removed, told))
+        size = _batch_rows(batch_size)
+        return self._stepped(BatchMap(call, removed, told, size, drop_last_batch))
 
     def filter(
         self,
@@ -162,6 +171,20 @@ class Transforms(ABC):
         if _batch_rows(batch_size) is None:
             raise BadParameter(f"batch() batch_size={batch_size!r} is not 1 or more.")
         return self._stepped(Batch(batch_size, drop_last_batch))
+
+    def with_format(self, type: str | None = None) -> Self:
+        """Return rows and batches in a format, with the values and types ``datasets`` gives.
+
+        The functions of later steps are given their rows in it too. A state does not depend on
+        it. What several rows hold may be views of one array.
+
+        Args:
+            type: "python" (None), "numpy", "torch", "arrow" or "pandas".
+
+        Raises:
+            BadParameter: There is no such format.
+        """
+        return self._with(format=format_named(type))
 
     def with_indices(self, column: str = "index") -> Self:
         """Return rows with their number, counted where this step stands, as a column."""
@@ -230,7 +253,8 @@ class Transforms(ABC):
         return self._with(view=view)
 
     def _stepped(self, step: Step) -> Self:
-        return self._with(steps=(*self._pipeline.steps, step))
+        formatted = step.in_format(self._pipeline.format)
+        return self._with(steps=(*self._pipeline.steps, formatted))
 
 
 def _unchanged(*given: Any, **options: Any) -> dict[str, Any]:

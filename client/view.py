@@ -26,7 +26,7 @@ class Shuffle:
 
     Attributes:
         seed: Seed of epoch 0, 0 to 2**64 - 1; other epochs hash it with their number.
-        window: Positions mixed among themselves, 0 (off) to 1,048,576.
+        window: Positions mixed among themselves, 0 (off) to 131,072.
         block: Stored rows that stay together before the window mixes them, 1 to 65,536.
     """
 

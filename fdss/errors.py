@@ -28,6 +28,7 @@ FdssError                       500  internal
 │   ├── ServerUnreachable            server-unreachable
 │   ├── PageCut                      page-cut
 │   └── PageForeign                  page-foreign
+├── IterationBroken                  iteration-broken       (client only)
 ├── StateRefused                     state-refused          (client only)
 └── UnsupportedStep                  unsupported-step       (client only)
 
@@ -58,6 +59,10 @@ class FdssError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = self.default_hint if hint is None else hint
+
+    def __str__(self) -> str:
+        """Return the message and, in brackets, the hint: what a traceback shows."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def as_json(self) -> dict[str, Any]:
         """Return the body every error response carries."""
@@ -254,6 +259,13 @@ class PageForeign(PageError):
     """A page carries other rows than those asked for: another order, position or format."""
 
     code = "page-foreign"
+
+
+class IterationBroken(FdssError, RuntimeError):
+    """An iterator that an error has ended is asked for more."""
+
+    code = "iteration-broken"
+    default_hint = "load its state_dict() into the dataset and iterate anew"
 
 
 class StateRefused(FdssError, ValueError):

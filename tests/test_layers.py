@@ -25,6 +25,7 @@ SHARED = [
     "fdss.arguments",
     "fdss.backend",
     "fdss.errors",
+    "fdss.features",
     "fdss.hosts",
     "fdss.order",
     "fdss.places",

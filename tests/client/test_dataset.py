@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from fdss.client import ComposableIterableDataset, InMemoryBackend
-from fdss.errors import BadParameter, BadRequest, UnknownColumn, UnsupportedStep
+from fdss.errors import BadParameter, BadRequest, IterationBroken, UnknownColumn, UnsupportedStep
 
 ROWS = [{"n": n, "text": f"row {n}"} for n in range(23)]
 
@@ -363,6 +363,39 @@ def test_loops_are_independent() -> None:
     assert next(second) == ROWS[0]
     assert next(first) == ROWS[2]
     assert list(dataset) == ROWS
+
+
+def test_an_error_is_no_end() -> None:
+    """An iterator that an error has ended says so again, and its state goes on behind it."""
+    broken = True
+
+    def fail_once(row: dict[str, Any]) -> dict[str, Any]:
+        nonlocal broken
+        if row["n"] == 5 and broken:
+            broken = False
+            raise ZeroDivisionError
+        return {}
+
+    dataset = make().map(fail_once)
+    iterator = iter(dataset)
+    given = [next(iterator) for _ in range(5)]
+    state = iterator.state_dict()
+    with pytest.raises(ZeroDivisionError):
+        next(iterator)
+    with pytest.raises(IterationBroken):
+        next(iterator)
+    dataset.load_state_dict(state)
+
+    assert given + list(dataset) == ROWS
+
+
+def test_a_closed_iterator_is_at_its_end() -> None:
+    """An iterator that was closed on purpose gives no row and no error."""
+    iterator = iter(make())
+    next(iterator)
+    iterator.close()
+
+    assert list(iterator) == []
 
 
 def test_derived_datasets_are_independent() -> None:

@@ -151,13 +151,13 @@ def test_redirect_is_an_error_that_says_where_to(start_server: StartServer) -> N
 
 
 def test_nobody_there_is_unreachable() -> None:
-    """A closed port gives the URL, the reason and the command that helps; never the token."""
+    """A closed port gives the URL, the reason and the command that helps, never the token."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(ServerUnreachable, match="refused") as caught:
         ServerSession(url, TOKEN).get_json(HEALTH)
     assert url in caught.value.message
-    assert "fdss status" in caught.value.hint
+    assert "fdss start" in caught.value.hint
     assert TOKEN not in repr(caught.value) + caught.value.hint
 
 
@@ -251,6 +251,11 @@ def test_token_is_found_in_the_order_of_the_product(monkeypatch: pytest.MonkeyPa
 def test_refused_token_of_the_file_points_at_tunnels() -> None:
     """Through a tunnel, this machine's token file is of another server; the hint says so."""
     url = "http://127.0.0.1:8766"
+    with responses.RequestsMock() as mock, pytest.raises(AuthenticationRequired) as caught:
+        mock.get(url + HEALTH, json={"error": "No."}, status=401)
+        ServerSession(url).get_json(HEALTH)
+    assert "keeps no token" in caught.value.hint
+    tokens.keep(places.token_file(8766), "a" * 64)
     with responses.RequestsMock() as mock, pytest.raises(AuthenticationRequired) as caught:
         mock.get(url + HEALTH, json={"error": "No."}, status=401)
         ServerSession(url).get_json(HEALTH)

@@ -320,3 +320,31 @@ before = set(sys.modules)
 rows = list(fast_load_iterable_dataset("local/sample"))
 print(len(rows), sorted({"datasets", "flask", "waitress", "pandas"} & sys.modules.keys()))
 """
+
+
+ENDING = """
+import sys
+from fdss.arguments import LoadArguments
+from fdss.client import ComposableIterableDataset, load_remote
+
+rows = iter(ComposableIterableDataset(load_remote(sys.argv[1], LoadArguments("local/large"))))
+next(rows)
+if sys.argv[2:]:
+    raise SystemExit(7)
+"""
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_program_that_ends_while_it_reads_ends_well(
+    tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]], code: int
+) -> None:
+    """A reading thread does not outlive the interpreter, however the program ends."""
+    saved = tmp_path / "large.arrow"
+    table = pa.table({"n": range(200_000), "text": ["x" * 1000] * 200_000})
+    with pa.OSFile(str(saved), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)
+    with Server(ServerConfig(port=0, no_auth=True, local={"large": saved})) as running:
+        for _ in range(4):
+            ended = run_python("-c", ENDING, running.url, *["end"] * bool(code), check=False)
+
+            assert (ended.returncode, ended.stderr) == (code, "")
