@@ -12,8 +12,9 @@ Row = dict[str, Any]
 FeaturesJson = dict[str, Any]
 
 DEFAULT_BLOCK_ROWS = 16
+WINDOW_ROWS = 1000
 MAX_BLOCK_ROWS = 65_536
-MAX_WINDOW_ROWS = 1 << 20
+MAX_WINDOW_ROWS = 1 << 17
 MAX_SEED = (1 << 64) - 1
 
 
@@ -30,7 +31,7 @@ class Selection:
         positions: Places in their order; step 1 or more, within ``range(len(rows))``.
         seed: Order of the epoch, 0 to 2**64 - 1; None keeps the stored order.
         block: Consecutive rows that stay together, 1 to 65,536; without meaning when seed is None.
-        window: Positions mixed among themselves on top, 0 (off) to 1,048,576; likewise.
+        window: Positions mixed among themselves on top, 0 (off) to 131,072; likewise.
         columns: Columns to read, in this order; None for all.
     """
 

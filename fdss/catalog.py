@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from fdss import places
 from fdss.arguments import LoadArguments
 from fdss.backend import Backend, BatchSource
 from fdss.config import ServerConfig
-from fdss.errors import UnknownHandle
+from fdss.errors import FdssError, UnknownHandle
 from fdss.handles import HandlesFile
 from fdss.policy import Grant, Source, grant
 from fdss.storage import OpenOptions, open_dataset
@@ -25,8 +26,12 @@ logger = logging.getLogger(__name__)
 class ServedBackend(Backend, BatchSource, Protocol):
     """What the server reads from: rows, their record batches, and whether they still hold."""
 
-    def is_stale(self) -> bool:
-        """Return whether the files changed since they were opened."""
+    def is_stale(self, *, at_once: bool = False) -> bool:
+        """Return whether the files changed since they were opened; looks at most once a second.
+
+        Args:
+            at_once: Look now.
+        """
 
 
 Opener = Callable[[Grant, LoadArguments], ServedBackend]
@@ -77,16 +82,25 @@ class Catalog:
     """
 
     def __init__(
-        self, config: ServerConfig, *, file: Path | None = None, opener: Opener | None = None
+        self,
+        config: ServerConfig,
+        *,
+        file: Path | None = None,
+        run: str | None = None,
+        opener: Opener | None = None,
     ) -> None:
         """Start empty.
 
         Args:
             file: Where handles are kept over a restart; None forgets them.
+            run: Name of the server if other processes belong to it; what they open is listed.
             opener: What opens a dataset; None for storage.
         """
         self._config = config
-        self._kept = HandlesFile(file) if file else None
+        self._file = file
+        self._run = run
+        self._given_opener = opener
+        self._kept = HandlesFile(file, run) if file else None
         self._opener = opener or storage_opener(config)
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
@@ -98,10 +112,7 @@ class Catalog:
         Raises:
             FdssError: The policy or storage refuses it; all that waited get the same error.
         """
-        entry = self._entries.get(arguments.handle)
-        if entry is not None and not entry.backend.is_stale():
-            return entry
-        return self._opened_once(arguments, entry)
+        return self._fresh(arguments, at_once=True)
 
     def get(self, handle: str) -> Entry:
         """Return the dataset of a handle, of this run or an earlier one.
@@ -114,19 +125,50 @@ class Catalog:
         arguments = entry.arguments if entry else self._kept_arguments(handle)
         if arguments is None:
             raise UnknownHandle(f"Unknown handle: {handle[:64]}")
-        return self.load(arguments)
+        return self._fresh(arguments, at_once=False)
 
     def entries(self) -> list[Entry]:
-        """Return the datasets that are open now, by handle; nothing is opened for it."""
+        """Return the datasets that the server has open now, by handle.
+
+        Only what another process of this server has opened is opened for it.
+        """
+        for handle in self._opened_elsewhere():
+            with suppress(FdssError):
+                self.get(handle)
         with self._lock:
             return [self._entries[handle] for handle in sorted(self._entries)]
+
+    def under(self, config: ServerConfig) -> Catalog:
+        """Return a catalog with another policy, in which stays open what both policies allow."""
+        other = Catalog(config, file=self._file, run=self._run, opener=self._given_opener)
+        with self._lock:
+            entries = dict(self._entries)
+        for handle, entry in entries.items():
+            with suppress(FdssError):
+                if grant(entry.arguments, config) == grant(entry.arguments, self._config):
+                    other._entries[handle] = entry
+        return other
+
+    def _fresh(self, arguments: LoadArguments, *, at_once: bool) -> Entry:
+        entry = self._entries.get(arguments.handle)
+        if entry is not None and not entry.backend.is_stale(at_once=at_once):
+            return entry
+        return self._opened_once(arguments, entry)
+
+    def _opened_elsewhere(self) -> list[str]:
+        if self._kept is None or self._run is None:
+            return []
+        try:
+            return [handle for handle in self._kept.opened() if handle not in self._entries]
+        except OSError as error:
+            logger.error("handles of other processes cannot be read: %s", error)
+            return []
 
     def _kept_arguments(self, handle: str) -> LoadArguments | None:
         if self._kept is None:
             return None
         try:
-            with self._lock:
-                return self._kept.arguments_of(handle)
+            return self._kept.arguments_of(handle)
         except OSError as error:
             logger.error("handles of earlier runs cannot be read: %s", error)
             return None
@@ -153,10 +195,11 @@ class Catalog:
                 del self._opening[arguments.handle]
             future.set_exception(error)
             raise
+        # First: whoever is told of the handle may ask another process for it.
+        self._keep(arguments)
         with self._lock:
             self._entries[arguments.handle] = entry
             del self._opening[arguments.handle]
-            self._keep(arguments)
         future.set_result(entry)
         return entry
 

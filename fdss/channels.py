@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.utilities import Error
 
 from fdss.responses import Buffer, StreamTask, Views
 
@@ -30,6 +31,13 @@ TURN_BYTES = 1 << 22
 VECTORS = 64
 
 logger = logging.getLogger(__name__)
+
+
+class TooManyConnections(Error):  # type: ignore[misc]
+    """What a connection above the limit is told."""
+
+    code = 503
+    reason = "Service Unavailable"
 
 
 class StreamChannel(HTTPChannel):  # type: ignore[misc]
@@ -49,11 +57,13 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
     will_close: bool
     close_when_flushed: bool
     total_outbufs_len: int
+    last_activity: float
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
         self._task: StreamTask | None = None
         self._turn = False
         self._parked = False
+        self._is_one_too_many = bool(server.is_full)
         super().__init__(server, sock, addr, adj, map=map)
         self.outbufs = [Views()]
 
@@ -107,9 +117,7 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         try:
             over = self._take_turn()
         finally:
-            if over:
-                self._end_response()
-            self._end_turn(parked=not over)
+            self._end_turn(over=over)
 
     def write_soon(self, data: Buffer) -> int:
         """Take bytes to send; what limits them is the turn, which ends when many are pending."""
@@ -151,6 +159,8 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
 
     def _begin(self) -> StreamTask | None:
         request = self.requests[0]
+        if self._is_one_too_many:
+            request.error = TooManyConnections("the server has as many connections as it can hold")
         if request.error:
             self.error_task_class(self, request).service()
             self._flush()
@@ -191,32 +201,44 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         """Close the connection without the end of the body, so that the client sees it is cut."""
         self.will_close = True
 
-    def _end_response(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.close()
-        with self.requests_lock:
-            request = self.requests.pop(0) if self.requests else None
-            if request is not None:
-                request.close()
-            if self.will_close or (task is not None and task.close_on_finish):
-                self.close_when_flushed = True
-            if self.close_when_flushed:
-                for waiting in self.requests:
-                    waiting.close()
-                self.requests = []
+    def _end_turn(self, *, over: bool) -> None:
+        task = self._task
+        if over:
+            self._task = None
+        try:
+            if over and task is not None:
+                task.close()
+        finally:
+            self._hand_over(task, over=over)
 
-    def _end_turn(self, *, parked: bool) -> None:
+    def _hand_over(self, task: StreamTask | None, *, over: bool) -> None:
+        """Say who goes on: the main loop, the next request, or this response's next turn.
+
+        A request that arrives when none is left gets its turn from the main loop. So the last
+        one is removed, and this turn ended, in one step; else two threads would have the channel.
+        """
         self.last_activity = time.time()
-        with self.outbuf_lock:
+        with self.requests_lock, self.outbuf_lock:
+            if over:
+                self._remove_request(closes=task is not None and task.close_on_finish)
             self._turn = False
             # Pending bytes wake the main loop, which gives the next turn when they are sent.
-            self._parked = parked and self.connected and self.total_outbufs_len > LOW_WATER_BYTES
-            again = (parked or self.requests) and not self._parked
+            self._parked = not over and self.connected and self.total_outbufs_len > LOW_WATER_BYTES
+            again = not self._parked and (not over or len(self.requests) > 0)
         if again:
             self.server.add_task(self)
         if self.connected:
             self.server.pull_trigger()
+
+    def _remove_request(self, *, closes: bool) -> None:
+        if self.requests:
+            self.requests.pop(0).close()
+        if self.will_close or closes:
+            self.close_when_flushed = True
+        if self.close_when_flushed:
+            for waiting in self.requests:
+                waiting.close()
+            self.requests = []
 
     @property
     def _path(self) -> str:

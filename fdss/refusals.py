@@ -6,21 +6,26 @@ import orjson
 from waitress.task import ErrorTask
 
 from fdss.channels import StreamChannel
-from fdss.errors import BadRequest, BodyTooLarge, FdssError
+from fdss.errors import BadRequest, BodyTooLarge, FdssError, Unavailable
 from fdss.listener import Listener
 from fdss.wire.names import JSON
 
+_KINDS = {413: BodyTooLarge, 503: Unavailable}
+
 
 class Refusal(ErrorTask):  # type: ignore[misc]
-    """The answer to a request that is no HTTP, or too large: JSON, then the end."""
+    """The answer to what is no HTTP, too large, or one too many: JSON, then the end."""
 
     def execute(self) -> None:
         """Write the response."""
         found = self.request.error
-        kind = {413: BodyTooLarge}.get(found.code, BadRequest if found.code < 500 else FdssError)
-        body = orjson.dumps(kind(f"{found.reason}: {found.body}").as_json())
+        kind = _KINDS.get(found.code, BadRequest if found.code < 500 else FdssError)
+        error = kind(f"{found.reason}: {found.body}")
+        body = orjson.dumps(error.as_json())
         self.status = f"{found.code} {found.reason}"
         self.response_headers.append(("Content-Type", JSON))
+        if isinstance(error, Unavailable):
+            self.response_headers.append(("Retry-After", str(error.retry_after_s)))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)

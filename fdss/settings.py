@@ -10,10 +10,14 @@ from typing import Any
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8766
-DEFAULT_THREADS = 16
+DEFAULT_STALL_S = 120
+DEFAULT_IDLE_S = 120
+DEFAULT_DRAIN_S = 5
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MAX_PORT = 65_535
 MAX_THREADS = 256
+MAX_WORKERS = 64
+MAX_TIMEOUT_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,42 @@ SETTINGS = (
     ),
     Setting("insecure", bool, False, "Listen beyond this machine without TLS."),
     Setting(
+        "workers",
+        int,
+        1,
+        "Processes that answer on the port; more than 1 on Linux only.",
+        bounds=(1, MAX_WORKERS),
+    ),
+    Setting(
         "threads",
         int,
-        DEFAULT_THREADS,
-        "Threads that make rows; other requests have their own.",
+        None,
+        "Threads of each worker that make rows; without it two more than cores, at most 8.",
         bounds=(1, MAX_THREADS),
+    ),
+    Setting(
+        "stall_timeout",
+        int,
+        DEFAULT_STALL_S,
+        "Seconds after which a client that takes none of its bytes is cut off.",
+        metavar="SECONDS",
+        bounds=(1, MAX_TIMEOUT_S),
+    ),
+    Setting(
+        "idle_timeout",
+        int,
+        DEFAULT_IDLE_S,
+        "Seconds after which a connection without a request is closed.",
+        metavar="SECONDS",
+        bounds=(1, MAX_TIMEOUT_S),
+    ),
+    Setting(
+        "drain_timeout",
+        int,
+        DEFAULT_DRAIN_S,
+        "Seconds that responses under way have to end when the server is stopped.",
+        metavar="SECONDS",
+        bounds=(0, MAX_TIMEOUT_S),
     ),
 )
 

@@ -31,7 +31,10 @@ class Started:
 
     Attributes:
         config: What it would serve with; None if it did not come so far.
+        read: Reads it again.
     """
+
+    read: Callable[[], ServerConfig]
 
     def __init__(self) -> None:
         self.config: ServerConfig | None = None
@@ -41,9 +44,10 @@ class Started:
         self.config = None
         return CliRunner().invoke(fdss_command, ["start", *arguments])
 
-    def serve(self, config: ServerConfig) -> None:
+    def serve(self, config: ServerConfig, read: Callable[[], ServerConfig]) -> None:
         """Keep the configuration instead of serving."""
         self.config = config
+        self.read = read
 
 
 @pytest.fixture
@@ -192,7 +196,7 @@ def test_a_named_file_is_read_instead_of_the_default(
     file = config_file("port: 9002\n")
     start("--config", file)
 
-    assert _settings(start.config, "port", "threads") == [9002, 16]
+    assert _settings(start.config, "port", "threads") == [9002, None]
     assert f"loaded config: {file}" in _messages(caplog)
 
 
@@ -228,6 +232,11 @@ def test_the_logged_configuration_has_no_token(
         ("port: 70000", "port"),
         ("port: -1", "port"),
         ("threads: 0", "threads"),
+        ("workers: 0", "workers"),
+        ("workers: 65", "workers"),
+        ("stall_timeout: 0", "stall_timeout"),
+        ("idle_timeout: 0.5", "idle_timeout"),
+        ("drain_timeout: -1", "drain_timeout"),
         ("no_auth: 'false'", "no_auth"),
         ("no_auth: 0", "no_auth"),
         ("allow-paths: yes please", "allow_paths"),
@@ -381,7 +390,7 @@ def test_the_switches_are_set_before_the_libraries_are_imported(
         "import fdss.cli.start\n"
         "early = {'datasets', 'huggingface_hub', 'fdss.serving'} & set(sys.modules)\n"
         "import fdss.serving\n"
-        "def serve(config):\n"
+        "def serve(config, read):\n"
         "    import datasets.config, huggingface_hub.constants\n"
         "    print(early, datasets.config.HF_HUB_OFFLINE,"
         " huggingface_hub.constants.HF_HUB_OFFLINE)\n"

@@ -52,7 +52,7 @@ class TableBackend:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def is_stale(self) -> bool:
+    def is_stale(self, *, at_once: bool = False) -> bool:
         """Return what the test says."""
         return self.stale
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from fdss.arguments import LoadArguments
 from fdss.catalog import Catalog
 from fdss.config import ServerConfig
 from fdss.errors import DatasetNotFound, PathsDisabled, UnknownHandle, UnknownLocal
+from fdss.handles import HandlesFile
 from fdss.policy import Grant
 
 Maker = Callable[..., Any]
@@ -139,7 +141,56 @@ def test_handles_loaded_at_once_are_all_kept(
         handles = [entry.handle for entry in pool.map(catalog.load, loads)]
 
     assert set(json.loads(file.read_text())["handles"]) == set(handles)
-    assert os.listdir(file.parent) == [file.name]
+    assert sorted(os.listdir(file.parent)) == [f".{file.name}.lock", file.name]
+
+
+def test_handles_loaded_by_several_processes_are_all_kept(
+    file: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """No process overwrites what another adds at the same time, and each knows all of them."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from fdss.arguments import LoadArguments\n"
+        "from fdss.handles import HandlesFile\n"
+        "file = HandlesFile(Path(sys.argv[1]), 'run')\n"
+        "for number in range(25):\n"
+        "    file.add(LoadArguments(f'local/{sys.argv[2]}-{number}'))\n"
+    )
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: run_python("-c", code, str(file), name), "abcd"))
+    opened = HandlesFile(file, "run").opened()
+
+    assert len(opened) == 100
+    assert all(HandlesFile(file).arguments_of(handle) for handle in opened)
+    assert HandlesFile(file, "another run").opened() == []
+
+
+def test_what_a_sibling_opened_is_listed(config: ServerConfig, opener: _Opener, file: Path) -> None:
+    """Processes of one server list the same handles; those of an earlier run are not among them."""
+    Catalog(config, file=file, run="earlier", opener=opener).load(replace(ROWS, split="old"))
+    siblings = [Catalog(config, file=file, run="now", opener=opener) for _ in range(2)]
+    handle = siblings[0].load(ROWS).handle
+
+    assert [[entry.handle for entry in one.entries()] for one in siblings] == [[handle]] * 2
+
+
+def test_another_policy_keeps_open_what_it_allows(
+    config: ServerConfig, opener: _Opener, tmp_path: Path
+) -> None:
+    """What both policies allow at the same place stays open; the rest has to be asked for anew."""
+    permissive = replace(config, allow_paths=True)
+    before = Catalog(permissive, opener=opener)
+    local, path = before.load(ROWS), before.load(LoadArguments(str(tmp_path)))
+    strict = before.under(config)
+    moved = before.under(replace(permissive, local={"rows": tmp_path}))
+
+    assert strict.entries() == [local]
+    assert moved.entries() == [path]
+    with pytest.raises(UnknownHandle):
+        strict.get(path.handle)
+    with pytest.raises(PathsDisabled):
+        strict.load(path.arguments)
 
 
 @pytest.mark.parametrize(

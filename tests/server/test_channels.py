@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fdss.channels import HIGH_WATER_BYTES, StreamChannel
-from fdss.listener import Listener
+from fdss.listener import Limits, Listener
 from fdss.listening import bind
 
 ROWS_PATH = "/v1/datasets/x/iter"
@@ -74,12 +74,13 @@ class Application:
 
 @contextmanager
 def listening(
-    app: App, *, kind: type[Listener] = Listener, **options: Any
+    app: App, *, kind: type[Listener] = Listener, **limits: Any
 ) -> Generator[int, None, None]:
     """Serve an application on a free port."""
     bound = bind("127.0.0.1", 0)
     port: int = bound.getsockname()[1]
-    listener = kind(app, bound, **{"row_threads": 2, "max_body_bytes": 1 << 20, **options})
+    given = {"row_threads": 2, "max_body_bytes": 1 << 20, "connections": 900, **limits}
+    listener = kind(app, bound, Limits(**given))
     stopping = threading.Event()
 
     def run() -> None:
@@ -182,6 +183,57 @@ def test_pipelined_requests_are_answered_in_order() -> None:
     assert everything.endswith(b"ok")
 
 
+class Lingering:
+    """A lock after which a thread gives the main loop the time to take in the next request."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.arrived = threading.Event()
+        self._lock = threading.Lock()
+        self._wake = wake
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+        if threading.current_thread().name.startswith("waitress"):
+            self._wake()
+            self.arrived.wait(0.1)
+
+
+def test_a_request_that_follows_at_once_gets_one_turn(caplog: pytest.LogCaptureFixture) -> None:
+    """However early the next request arrives, it is given to one thread, and once."""
+    turns: list[bool] = []
+
+    class Watched(StreamChannel):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.requests_lock = Lingering(self.server.pull_trigger)
+
+        def received(self, data: bytes) -> bool:
+            taken = bool(super().received(data))
+            self.requests_lock.arrived.set()
+            return taken
+
+        def service(self) -> None:
+            self.requests_lock.arrived.clear()
+            turns.append(self._turn)
+            super().service()
+
+    class WatchedListener(Listener):
+        channel_class = Watched
+
+    with listening(Application(), kind=WatchedListener) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        for _ in range(5):
+            connection.request("GET", "/other")
+            assert connection.getresponse().read() == b"ok"
+        connection.close()
+
+    assert turns == [False] * 5
+    assert caplog.records == []
+
+
 def test_nonsense_is_answered() -> None:
     """A request that is none gets 400."""
     with listening(Application()) as port:
@@ -260,6 +312,72 @@ def test_a_client_without_progress_is_closed() -> None:
 
         assert body.closed.wait(TIMEOUT_S)
         assert body.made < CHUNKS
+
+
+def test_a_connection_without_a_request_is_closed() -> None:
+    """A client that asks for nothing is closed after a while; one that is owed bytes is not."""
+    app = Application()
+    with listening(app, idle_s=0.2) as port, ask(port, receive_bytes=4096) as slow:
+        body = app.wait_for(1)[0]
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as idle:
+            assert idle.recv(1) == b""
+        with ask(port, "/other") as used:
+            assert answer(used) == b"ok"
+            assert used.recv(1) == b""
+
+        assert not body.closed.is_set()
+        assert len(answer(slow)) == BODY_BYTES
+
+
+def test_a_client_too_many_is_told_so() -> None:
+    """Above the limit of connections the answer is 503 and the end; below it, all is well again."""
+    with listening(Application(), connections=3) as port, ExitStack() as closing:
+        connected = [HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S) for _ in range(3)]
+        for connection in connected:
+            connection.request("GET", "/other")
+            assert connection.getresponse().read() == b"ok"
+        client = closing.enter_context(ask(port, "/other"))
+        with client.makefile("rb") as stream:
+            refusal = stream.read()
+        connected[0].close()
+        again = ask_until_served(port)
+        for connection in connected:
+            connection.close()
+
+    assert refusal.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert again == b"ok"
+
+
+def ask_until_served(port: int) -> bytes:
+    """Return the first answer that is no refusal."""
+    while True:
+        with ask(port, "/other") as client:
+            response = HTTPResponse(client)
+            response.begin()
+            if response.status != 503:
+                return response.read()
+
+
+def test_as_many_silent_clients_as_a_cluster_has_cost_little() -> None:
+    """With 256 clients that do not read others are served, and little is pending for each."""
+    app, listeners = Application(), []
+
+    class Known(Listener):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            listeners.append(self)
+
+    with listening(app, kind=Known, row_threads=4) as port, ExitStack() as closing:
+        for _ in range(256):
+            closing.enter_context(ask(port, receive_bytes=4096))
+        app.wait_for(256)
+        for path, body_bytes in (("/v1/health", 2), ("/v1/load", 2), (ROWS_PATH, BODY_BYTES)):
+            with ask(port, path) as client:
+                assert len(answer(client)) == body_bytes
+        pending = [one.total_outbufs_len for one in listeners[0].active_channels.values()]
+
+    assert len(pending) >= 256
+    assert max(pending) < HIGH_WATER_BYTES + len(CHUNK) + 100
 
 
 def test_the_main_loop_does_not_spin() -> None:

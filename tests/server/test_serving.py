@@ -341,6 +341,47 @@ def test_a_kept_token_that_others_may_read_is_made_private(
     assert "--regen-token" in caplog.text
 
 
+@pytest.mark.only_on("linux", "darwin")
+def test_a_low_limit_of_open_files_is_raised(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """A server asks for as many files as it may have, says so, and holds at least 1,000 clients."""
+    code = (
+        "import logging, resource\n"
+        "from fdss.descriptors import most_connections, raise_limit\n"
+        "logging.basicConfig(level='INFO')\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "hard = min(hard, 4096)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))\n"
+        "raise_limit()\n"
+        "print(hard, resource.getrlimit(resource.RLIMIT_NOFILE)[0], most_connections())\n"
+    )
+    result = run_python("-c", code)
+    hard, soft, connections = map(int, result.stdout.split())
+
+    assert soft == hard
+    assert connections >= min(1000, hard // 2)
+    assert f"limit of open files raised from 256 to {hard}" in result.stderr
+
+
+def test_timeouts_of_the_settings_are_those_of_the_server(
+    config: ServerConfig, table_backend: Maker, lines: _Lines
+) -> None:
+    """A client that takes nothing is cut after stall_timeout; the log tells what it was sent."""
+    backend = table_backend(2000, text_bytes=1 << 16)
+    hasty = replace(config, stall_timeout=1, idle_timeout=1)
+    with _serving(hasty, backend) as server:
+        stalled = _asked(server, f"/v1/datasets/{HANDLE}/iter")
+        with socket.create_connection(("127.0.0.1", server.config.port), TIMEOUT_S) as idle:
+            assert idle.recv(1) == b""
+        lines.next_about("a client took no byte for")
+        line = lines.next_about("GET /v1/datasets")
+        stalled.close()
+
+    assert line.endswith("client left early")
+    assert 0 < int(line.split("rows=")[1].split()[0]) < 2000
+
+
 @contextmanager
 def _started(
     folder: Path, *arguments: str

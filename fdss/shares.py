@@ -1,0 +1,60 @@
+"""Which of several processes takes the next connection."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from multiprocessing.context import SpawnContext
+from typing import Any
+
+#: A worker whose main loop has not turned for so long takes no part; it turns once a second.
+STALE_S = 3.0
+#: With many connections being exact is worth less than being quick.
+LEEWAY = 8
+
+_NOBODY = -1
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many connections each worker has, in memory that all workers see.
+
+    Attributes:
+        counts: Connections of each worker; -1 while it does not accept any.
+        turns: When the main loop of each worker turned last, in seconds of ``time.monotonic``.
+        index: The worker that this is the view of.
+    """
+
+    counts: Any
+    turns: Any
+    index: int = 0
+
+    @classmethod
+    def of(cls, workers: int, context: SpawnContext) -> Shares:
+        """Return the shares of a number of workers, none of which accepts yet."""
+        return cls(
+            context.RawArray("q", [_NOBODY] * workers), context.RawArray("d", [0.0] * workers)
+        )
+
+    def tell(self, count: int) -> None:
+        """Tell the others how many connections this worker has now."""
+        self.turns[self.index] = time.monotonic()
+        self.counts[self.index] = count
+
+    def leave(self) -> None:
+        """Tell the others not to count on this worker."""
+        self.counts[self.index] = _NOBODY
+
+    def is_ahead(self) -> bool:
+        """Return whether a worker with clearly fewer connections is there to take the next."""
+        oldest = time.monotonic() - STALE_S
+        least = min(
+            (
+                count
+                for count, turned in zip(self.counts, self.turns, strict=True)
+                if count != _NOBODY and turned > oldest
+            ),
+            default=0,
+        )
+        mine: int = self.counts[self.index]
+        return mine > least + least // LEEWAY
