@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -28,7 +29,9 @@ MAX_PAGE_BYTES = 16 << 20
 FAR_S = 0.005
 # A page that takes half a second hides round trips, and is soon fetched again when it is cut.
 PAGE_S = 0.5
-# From far away and slower than this, compressed rows come faster.
+# From so far away that it cannot be the server's own work, and slower than this, compressed rows
+# come faster. A tunnel to another site ends on this machine, so the address tells nothing.
+DISTANT_S = 0.02
 SLOW_BYTES_S = 32 << 20
 
 
@@ -104,6 +107,7 @@ class PageReader:
         self._far_s = far_s
         self._is_far = False
         self._is_slow = False
+        self._least_wait_s = math.inf
 
     def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
         """Yield the rows from the ``begin``-th of the selection on, with their size in bytes.
@@ -153,6 +157,7 @@ class PageReader:
         size_bytes, reading_s = 0, 0.0
         with answer.response() as response:
             self._is_far = answer.waited_s >= self._far_s
+            self._least_wait_s = min(self._least_wait_s, answer.waited_s)
             types = checked_types(response, answer.page, served.fingerprint)
             yield None, 0, rest_rows
             begun_s = time.perf_counter()
@@ -163,7 +168,9 @@ class PageReader:
                 self._size.measure(answer.page.rows - rest_rows, size_bytes, reading_s)
                 yield chunk, chunk_bytes, rest_rows
                 begun_s = time.perf_counter()
-        self._is_slow |= self._is_far and self._size.rate < SLOW_BYTES_S
+        # Compressed rows come faster than the link is, so what was slow stays slow.
+        is_slow = self._is_slow or self._size.rate < SLOW_BYTES_S
+        self._is_slow = is_slow and self._least_wait_s >= DISTANT_S
 
     def _is_next_due(self, begin: int, rest_rows: int, flow: Flow[Chunk]) -> bool:
         rest_bytes = self._size.expected_bytes(rest_rows)

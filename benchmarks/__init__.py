@@ -1,0 +1,1 @@
+"""Benchmarks: FDSS and its peers side by side on the same rows, as ratios."""
