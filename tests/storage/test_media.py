@@ -370,13 +370,13 @@ def test_foreign_file_behind_the_sampled_rows(
 def test_links(secret: Path, saved_as: Callable[..., Path], open_at: Open, read: Read) -> None:
     """Links inside a folder that its owner serves are followed, as for every other file."""
     folder = saved_as([], {"n": pa.int64()}, {})
-    (folder / "link.png").symlink_to(secret)
-    rows = [{"i": {"bytes": None, "path": str(folder / "link.png")}}]
+    (folder / "link.bin").symlink_to(secret)
+    rows = [{"i": {"bytes": None, "path": str(folder / "link.bin")}}]
     saved_as(rows, {"i": STRUCT}, {"i": IMAGE})
     alias = folder.parent / "alias"
     alias.symlink_to(folder)
     for place in (folder, alias):
-        assert read(open_at(place)) == [{"i": {"bytes": b"the secret", "path": "link.png"}}]
+        assert read(open_at(place)) == [{"i": {"bytes": b"the secret", "path": "link.bin"}}]
 
 
 @pytest.mark.parametrize("damage", ["missing", "folder", "unreadable", "fifo"])
