@@ -27,6 +27,8 @@ HIGH_WATER_BYTES = 1 << 18
 LOW_WATER_BYTES = 1 << 17
 #: What a response sends in one turn while others wait for theirs.
 TURN_BYTES = 1 << 22
+#: First byte of a client that speaks TLS to a server that does not.
+TLS_HANDSHAKE = b"\x16"
 #: Most buffers given to the kernel in one call.
 VECTORS = 64
 
@@ -58,16 +60,31 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
     close_when_flushed: bool
     total_outbufs_len: int
     last_activity: float
+    request: Any
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
         self._task: StreamTask | None = None
         self._turn = False
         self._parked = False
         self._is_one_too_many = bool(server.is_full)
+        self.unfinished_since_s: float | None = None
         super().__init__(server, sock, addr, adj, map=map)
         self.outbufs = [Views()]
 
     # ---- the main loop's side
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes of requests."""
+        if data[:1] == TLS_HANDSHAKE and self.request is None:
+            # It would wait for the end of a head that never comes, and so would its client.
+            self.handle_close()
+            return False
+        taken = bool(super().received(data))
+        if self.request is None:
+            self.unfinished_since_s = None
+        elif self.unfinished_since_s is None:
+            self.unfinished_since_s = time.time()
+        return taken
 
     def writable(self) -> bool:
         """Return whether the main loop has something to send or to close."""

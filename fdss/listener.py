@@ -28,6 +28,7 @@ EXHAUSTED_S = 1.0
 REFUSABLE = 64
 
 MOST_CLEANUP_S = 5.0
+REQUEST_S = 30.0
 
 ADJUSTMENTS = {
     # select() ends the process at the first descriptor above 1,023.
@@ -54,6 +55,7 @@ class Limits:
         max_body_bytes: Largest body of a request.
         stall_s: Seconds without a byte sent after which a client that is owed some is closed.
         idle_s: Seconds after which a connection without a request is closed.
+        request_s: Seconds that a request has to arrive in whole.
         connections: Connections served at a time.
     """
 
@@ -61,6 +63,7 @@ class Limits:
     max_body_bytes: int
     stall_s: float = DEFAULT_STALL_S
     idle_s: float = DEFAULT_IDLE_S
+    request_s: float = REQUEST_S
     connections: int = field(default_factory=most_connections)
 
 
@@ -106,7 +109,9 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     def take_limits(self, limits: Limits) -> None:
         """Apply other timeouts from now on; the other limits stay."""
         self._limits = limits
-        self.adj.cleanup_interval = min(MOST_CLEANUP_S, limits.stall_s / 4, limits.idle_s / 4)
+        self.adj.cleanup_interval = min(
+            MOST_CLEANUP_S, limits.stall_s / 4, limits.idle_s / 4, limits.request_s / 4
+        )
         self.next_channel_cleanup = 0
 
     def set_reuse_addr(self) -> None:
@@ -163,10 +168,15 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         return bool(self.task_dispatcher.others_wait(channel))
 
     def maintenance(self, now: float) -> None:
-        """Close idle connections, and those that are owed bytes and take none."""
+        """Close idle connections, those that are owed bytes and take none, and endless requests."""
         limits = self._limits
         for channel in list(self.active_channels.values()):
             quiet_s = now - channel.last_activity
+            begun_s = channel.unfinished_since_s
+            if begun_s is not None and now - begun_s > limits.request_s:
+                logger.info("a request did not arrive within %.0f s", limits.request_s)
+                self.trigger.pull_trigger(channel.handle_close)
+                continue
             if channel.total_outbufs_len:
                 if quiet_s > limits.stall_s:
                     logger.info("a client took no byte for %.0f s and is closed", quiet_s)

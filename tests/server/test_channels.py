@@ -24,6 +24,8 @@ CHUNKS = 512
 BODY_BYTES = len(CHUNK) * CHUNKS
 TIMEOUT_S = 30.0
 
+POST_BEGUN = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
+
 App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
@@ -312,6 +314,39 @@ def test_a_client_without_progress_is_closed() -> None:
 
         assert body.closed.wait(TIMEOUT_S)
         assert body.made < CHUNKS
+
+
+@pytest.mark.parametrize("begun", [b"GET / HTTP/1.1\r\nHost: ", POST_BEGUN], ids=["head", "body"])
+def test_a_request_that_does_not_end_is_closed(begun: bytes) -> None:
+    """A client that sends a request byte by byte, and never the last, is closed after a while."""
+    with (
+        listening(Application(), request_s=0.3) as port,
+        socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as client,
+    ):
+        client.sendall(begun)
+        client.settimeout(0.05)
+        for _ in range(1000):
+            try:
+                client.sendall(b"x")
+                assert client.recv(1) == b""
+                break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("the connection is still open")
+
+
+def test_a_client_that_speaks_tls_is_closed_at_once() -> None:
+    """A TLS hello is no beginning of a request that somebody should wait for."""
+    with (
+        listening(Application()) as port,
+        socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as client,
+    ):
+        client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+
+        assert client.recv(1) == b""
 
 
 def test_a_connection_without_a_request_is_closed() -> None:
