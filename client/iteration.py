@@ -206,12 +206,19 @@ class Cursor:
         lengths, source = self._lengths, self._source
         lengths.begin()
         before, given = source.position, 0
+        # Behind the source, rows are counted before a function has made anything of them: what a
+        # function fails at was not handed out, so the state stays that of the row before.
+        holds = bool(self._pipeline.steps) or self._batching is not None
+        self._held = self._counted() if holds else None
         for rows, item in self._items():
             given += rows
             lengths.output_count = given
             lengths.input_count = source.position - before
+            if holds:
+                self._held = self._counted()
             yield item
         self.has_ended = True
+        self._held = None
         if self._from_start and self._pipeline.worker is None:
             lengths.end(given)
 
@@ -223,15 +230,20 @@ class Cursor:
 
     def state(self) -> State:
         """Return the state from which the next row follows."""
+        at, at_end = self._held or self._counted()
         return {
             **self._pipeline.identity(),
             EPOCH_KEY: self._epoch,
-            ENDED_KEY: self.has_ended or self._last.at_end(),
-            AT_KEY: self._last.state(),
+            ENDED_KEY: self.has_ended or at_end,
+            AT_KEY: at,
         }
+
+    def _counted(self) -> tuple[State, bool]:
+        return self._last.state(), self._last.at_end()
 
     def _open(self, at: State | None) -> None:
         self._from_start = at is None
+        self._held: tuple[State, bool] | None = None
         self.has_ended = False
         self._source, self._last = self._pipeline.open(self._epoch, at)
 

@@ -76,3 +76,50 @@ def saved(iterator: Any) -> str:
     assert len(text) <= MAX_STATE_BYTES
 
     return text
+
+
+def assert_resumes_behind_errors(
+    make: Callable[[], ComposableIterableDataset], failing: Failing
+) -> None:
+    """Let a function of the pipeline fail at each of its calls; nothing is lost or doubled.
+
+    Args:
+        make: Builds a dataset, one step of which calls ``failing``.
+        failing: Fails once, at a call that is set here.
+    """
+    failing.fails_at = None
+    expected = list(make())
+    for call in range(failing.calls):
+        failing.fails_at, failing.calls = call, 0
+        iterator = iter(make())
+        given = []
+        try:
+            for row in iterator:
+                given.append(row)
+        except ZeroDivisionError:
+            state = saved(iterator)
+        failing.fails_at = None
+        resumed = make()
+        resumed.load_state_dict(json.loads(state))
+        resumed.set_epoch(0)
+
+        assert given + list(resumed) == expected
+
+
+class Failing:
+    """Counts its calls and fails at one of them.
+
+    Attributes:
+        calls: Calls so far.
+        fails_at: Number of the call that fails; None for none.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.fails_at: int | None = None
+
+    def __call__(self) -> None:
+        """Count, and fail if it is the time."""
+        self.calls += 1
+        if self.calls - 1 == self.fails_at:
+            raise ZeroDivisionError

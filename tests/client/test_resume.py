@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from resuming import assert_resumes_everywhere
+from resuming import Failing, assert_resumes_behind_errors, assert_resumes_everywhere
 
 from fdss.client import ComposableIterableDataset, InMemoryBackend
 from fdss.errors import StateRefused
@@ -203,3 +203,66 @@ def test_a_batch_that_shrank_is_refused() -> None:
 
     with pytest.raises(StateRefused, match="result 5"):
         list(changed)
+
+
+def touchy(failing: Failing) -> dict[str, Pipe]:
+    """Return pipelines with a function that may fail, in every kind of step."""
+
+    def row(row: dict[str, Any]) -> dict[str, Any]:
+        failing()
+        return {"d": row["n"]}
+
+    def keep(row: dict[str, Any]) -> bool:
+        failing()
+        return is_third(row)
+
+    def batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        failing()
+        return grow(batch)
+
+    return {
+        "map": lambda ds: ds.map(row),
+        "map-of-filtered": lambda ds: ds.filter(is_third).with_indices().map(row),
+        "filter": lambda ds: ds.filter(keep),
+        "batched": lambda ds: ds.map(batch, batched=True, batch_size=5, remove_columns="n"),
+        "map-of-batched": lambda ds: ds.map(
+            grow, batched=True, batch_size=5, remove_columns="n"
+        ).map(lambda made: row({"n": made["m"]})),
+        "batches-of-mapped": lambda ds: ds.map(row).batch(4),
+        "take-of-mapped": lambda ds: ds.map(row).skip(2).take(9),
+    }
+
+
+@pytest.mark.parametrize("view", ["stored", "shard-of-shuffled"])
+@pytest.mark.parametrize("step", touchy(Failing()))
+def test_errors_lose_nothing(view: str, step: str) -> None:
+    """A state taken after a function has failed goes on with the row it failed at."""
+    failing = Failing()
+    pipe = touchy(failing)[step]
+
+    assert_resumes_behind_errors(lambda: pipe(VIEWS[view](make())), failing)
+
+
+def test_errors_lose_nothing_of_batches() -> None:
+    """A batch that an error has kept from being whole is made again as a whole."""
+    failing = Failing()
+
+    def fail(row: dict[str, Any]) -> dict[str, Any]:
+        failing()
+        return {}
+
+    dataset = make().map(fail)
+    expected = list(dataset.iter(4))
+    for call in range(29):
+        failing.fails_at, failing.calls = call, 0
+        iterator = dataset.iter(4)
+        given = []
+        with pytest.raises(ZeroDivisionError):
+            for batch in iterator:
+                given.append(batch)
+        state = iterator.state_dict()
+        failing.fails_at = None
+        resumed = dataset.iter(4)
+        resumed.load_state_dict(state)
+
+        assert given + list(resumed) == expected
