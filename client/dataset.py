@@ -222,7 +222,7 @@ def _check_worker(state: State, worker: tuple[int, int] | None) -> None:
 
 def _worker_of(state: Any) -> tuple[int, int] | None:
     worker = state.get(WORKER_KEY) if isinstance(state, dict) else None
-    if worker is None:
+    # What is no worker is refused with the rest of the state.
+    if not isinstance(worker, list) or len(worker) != 2 or not worker[1]:
         return None
-    number, count = worker
-    return number, count
+    return worker[0], worker[1]

@@ -176,6 +176,7 @@ class Cursor:
 
     _source: SourceNode
     _last: Node
+    _held: tuple[State, bool] | None
 
     def __init__(
         self,
@@ -243,7 +244,7 @@ class Cursor:
 
     def _open(self, at: State | None) -> None:
         self._from_start = at is None
-        self._held: tuple[State, bool] | None = None
+        self._held = None
         self.has_ended = False
         self._source, self._last = self._pipeline.open(self._epoch, at)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fdss.errors import StateRefused
 
-from .nodes import State
+from .nodes import SOURCE_KEY, State
 
 STATE_VERSION = 1
 
@@ -49,6 +49,7 @@ def check_state(state: Any, identity: State, *, strict: bool) -> State:
     missing = [key for key in (*identity, EPOCH_KEY, ENDED_KEY, AT_KEY) if key not in state]
     if missing:
         raise StateRefused(f"The state has no {', '.join(missing)}.")
+    _check_values(state)
     different = [
         f"{what}: {state[key]!r} in the state, {identity[key]!r} here"
         for key, what in _WHAT_DIFFERS.items()
@@ -60,3 +61,37 @@ def check_state(state: Any, identity: State, *, strict: bool) -> State:
             hint="build the pipeline as it was saved, or load_state_dict(state, strict=False)",
         )
     return state
+
+
+def _check_values(state: State) -> None:
+    epoch, worker = state[EPOCH_KEY], state[WORKER_KEY]
+    sound = {
+        EPOCH_KEY: _is_count(epoch),
+        ENDED_KEY: isinstance(state[ENDED_KEY], bool),
+        AT_KEY: _is_chain(state[AT_KEY]),
+        WORKER_KEY: worker is None
+        or (
+            isinstance(worker, list)
+            and len(worker) == 2
+            and all(map(_is_count, worker))
+            and worker[0] < worker[1]
+        ),
+    }
+    wrong = [f"{key!r} is {state[key]!r}" for key, is_sound in sound.items() if not is_sound]
+    if wrong:
+        raise StateRefused(
+            f"No iterator saves such a state: {', '.join(wrong)}.",
+            hint="pass what state_dict() returned",
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def _is_chain(at: Any) -> bool:
+    while isinstance(at, dict):
+        if SOURCE_KEY not in at:
+            return True
+        at = at[SOURCE_KEY]
+    return False

@@ -202,6 +202,8 @@ class Transforms(ABC):
     def select_columns(self, column_names: Names) -> Self:
         """Return rows with only some columns; at the start of a chain no other is read."""
         kept = _names(column_names) or ()
+        if len(set(kept)) < len(kept):
+            raise BadParameter(f"select_columns() names a column twice: {', '.join(kept)}.")
         self._check_columns(kept)
         if self._source_columns is None:
             return self._stepped(SelectColumns(kept))
@@ -218,9 +220,9 @@ class Transforms(ABC):
 
     @property
     def _known_columns(self) -> Columns | None:
-        columns: Columns | None = self._pipeline.columns or tuple(
-            self._pipeline.backend.column_names
-        )
+        columns = self._pipeline.columns
+        if columns is None:
+            columns = tuple(self._pipeline.backend.column_names)
         for step in self._pipeline.steps:
             columns = step.columns_after(columns)
         return columns

@@ -101,7 +101,10 @@ class View:
         if not places:
             raise BadParameter("select() was given no indices.")
         step = places[1] - places[0] if len(places) > 1 else 1
-        if step < 1 or any(after - before != step for before, after in pairwise(places)):
+        is_even = isinstance(places, range) or all(
+            after - before == step for before, after in pairwise(places)
+        )
+        if step < 1 or not is_even:
             raise UnsupportedStep(
                 "select() takes indices that rise by a constant step; these do not.",
                 hint="select a range, or filter(..., with_indices=True)",

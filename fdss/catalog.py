@@ -190,13 +190,13 @@ class Catalog:
         try:
             granted = grant(arguments, self._config)
             entry = Entry(arguments, granted.source, self._opener(granted, arguments))
+            # Before anybody is told of the handle, who may ask another process for it.
+            self._keep(arguments)
         except BaseException as error:
             with self._lock:
                 del self._opening[arguments.handle]
             future.set_exception(error)
             raise
-        # First: whoever is told of the handle may ask another process for it.
-        self._keep(arguments)
         with self._lock:
             self._entries[arguments.handle] = entry
             del self._opening[arguments.handle]

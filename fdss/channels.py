@@ -73,6 +73,11 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
 
     # ---- the main loop's side
 
+    @property
+    def is_in_turn(self) -> bool:
+        """Return whether a thread makes and sends more of the response now."""
+        return self._turn
+
     def received(self, data: bytes) -> bool:
         """Take bytes of requests."""
         if data[:1] == TLS_HANDSHAKE and self.request is None:

@@ -49,10 +49,12 @@ class FdssError(Exception):
         hint: What helps; empty when nothing general does.
         code: Kebab-case name that stays the same over versions.
         status: HTTP status of a response that carries the error.
+        travels: Whether a response can carry it; the others are met on the side that raises them.
     """
 
     code = "internal"
     status = 500
+    travels = True
     default_hint = ""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -235,12 +237,14 @@ class SettingError(FdssError, ValueError):
     """A flag or a key of the configuration file is wrong."""
 
     code = "bad-setting"
+    travels = False
 
 
 class PageError(FdssError, OSError):
     """A page of rows did not arrive as it was asked for."""
 
     code = "page-error"
+    travels = False
 
 
 class ServerUnreachable(PageError, ConnectionError):
@@ -265,6 +269,7 @@ class IterationBroken(FdssError, RuntimeError):
     """An iterator that an error has ended is asked for more."""
 
     code = "iteration-broken"
+    travels = False
     default_hint = "load its state_dict() into the dataset and iterate anew"
 
 
@@ -272,12 +277,14 @@ class StateRefused(FdssError, ValueError):
     """A saved state belongs to another dataset, order, view or pipeline."""
 
     code = "state-refused"
+    travels = False
 
 
 class UnsupportedStep(FdssError, NotImplementedError):
     """A step cannot follow the steps before it."""
 
     code = "unsupported-step"
+    travels = False
 
 
 def error_kinds() -> dict[str, type[FdssError]]:

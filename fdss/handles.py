@@ -130,4 +130,4 @@ def _parse(body: Any) -> _Content:
     run, opened = body.get("run"), body.get("opened", [])
     if not isinstance(run, str) or not isinstance(opened, list):
         return _Content(known)
-    return _Content(known, run, [handle for handle in opened if handle in known])
+    return _Content(known, run, [handle for handle in known if handle in opened])

@@ -17,7 +17,7 @@ LOAD_THREADS = 4
 _QUIET = logging.Logger("fdss.lanes", logging.CRITICAL)
 
 _ROWS = re.compile(re.escape(DATASETS_PATH) + "/[^/]+/iter/?")
-_QUICK = (HEALTH_PATH, AUTH_STATUS_PATH, DATASETS_PATH)
+_QUICK = (HEALTH_PATH, AUTH_STATUS_PATH)
 
 
 class Lanes:

@@ -178,7 +178,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
                 self.trigger.pull_trigger(channel.handle_close)
                 continue
             if channel.total_outbufs_len:
-                if quiet_s > limits.stall_s:
+                # A thread that takes long to make a chunk is the server's fault, not the client's.
+                if not channel.is_in_turn and quiet_s > limits.stall_s:
                     logger.info("a client took no byte for %.0f s and is closed", quiet_s)
                     # In the main loop, but outside of its walk over the connections.
                     self.trigger.pull_trigger(channel.handle_close)

@@ -322,6 +322,7 @@ def test_columns_are_followed_through_steps() -> None:
     assert dataset.column_names == ["n", "text"]
     assert dataset.remove_columns("n").column_names == ["text"]
     assert dataset.select_columns(["text", "n"]).column_names == ["text", "n"]
+    assert dataset.remove_columns(["n", "text"]).column_names == []
     assert dataset.rename_column("n", "m").column_names == ["m", "text"]
     assert dataset.map(double).column_names == ["n", "text", "double"]
     assert dataset.map(double, remove_columns="text").column_names == ["n", "double"]
@@ -352,6 +353,8 @@ def test_unknown_columns_are_refused_when_they_are_named() -> None:
             wrong(make())
     with pytest.raises(BadParameter):
         make().rename_column("n", "text")
+    with pytest.raises(BadParameter):
+        make().select_columns(["n", "n"])
 
 
 def test_loops_are_independent() -> None:

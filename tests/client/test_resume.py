@@ -192,6 +192,29 @@ def test_what_is_no_state_is_refused(state: Any) -> None:
         make().load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"worker": 5},
+        {"worker": [0, 0]},
+        {"worker": [2, 2]},
+        {"epoch": "1"},
+        {"epoch": -1},
+        {"ended": 1},
+        {"at": [1]},
+        {"at": {"source": 3}},
+        {"at": {"position": -1}},
+        {"at": {"position": True}},
+    ],
+)
+def test_a_state_nobody_saved_is_refused(wrong: dict[str, Any]) -> None:
+    """A state with a value that no iterator saves is refused, by its loading or its first row."""
+    with pytest.raises(StateRefused):
+        dataset = make()
+        dataset.load_state_dict({**dataset.state_dict(), **wrong})
+        list(dataset)
+
+
 def test_a_batch_that_shrank_is_refused() -> None:
     """A state behind results that a changed function no longer makes is refused."""
     dataset = make().map(grow, batched=True, batch_size=5, remove_columns="n")
