@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import requests
 
 from fdss.backend import Chunk, Selection
-from fdss.errors import FdssError
 from fdss.rows import RowMaker
 from fdss.wire import names
 
@@ -194,7 +193,7 @@ class _Answer:
         self._ask = ask
         self._thread: threading.Thread | None = None
         self._response: requests.Response | None = None
-        self._error: FdssError | None = None
+        self._error: BaseException | None = None
 
     def begin(self) -> None:
         """Send the request, without waiting for the response."""
@@ -207,7 +206,8 @@ class _Answer:
             return self._asked()
         self._thread.join()
         if self._response is None:
-            raise self._error or RuntimeError("The thread of a request was ended.")
+            assert self._error is not None
+            raise self._error
         return self._response
 
     def discard(self) -> None:
@@ -220,7 +220,7 @@ class _Answer:
     def _wait(self) -> None:
         try:
             self._response = self._asked()
-        except FdssError as exc:
+        except BaseException as exc:  # the edge of the thread: whoever waits raises it
             self._error = exc
 
     def _asked(self) -> requests.Response:

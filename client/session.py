@@ -125,6 +125,23 @@ class ServerSession:
                 ) from exc
 
     def _answer(self, request: requests.Request, timeout_s: float) -> requests.Response:
+        try:
+            return self._answer_once(request, timeout_s)
+        except AuthenticationRequired:
+            # The token may have been changed under a job that runs for weeks.
+            if not self._finds_another_token():
+                raise
+            return self._answer_once(request, timeout_s)
+
+    def _finds_another_token(self) -> bool:
+        found = None if self._token else _checked_token(tokens.find(self.url, None))
+        if found is None or found == self._found_token:
+            return False
+        self._found_token = found
+        self.close()
+        return True
+
+    def _answer_once(self, request: requests.Request, timeout_s: float) -> requests.Response:
         asked = f"{request.method} {request.url}"
         session = self._session()
         prepared = session.prepare_request(request)

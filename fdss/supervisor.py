@@ -109,7 +109,8 @@ class Supervisor:
     def _noter(self, name: str) -> Any:
         def note() -> None:
             self._signals.append(name)
-            with suppress(BlockingIOError):
+            # Full is woken already, and closed is ending.
+            with suppress(OSError):
                 self._wake.send(b"!")
 
         return note
@@ -231,6 +232,7 @@ class Supervisor:
                 slot.process.kill()
             self._release(index, slot)
         self._woken.close()
+        self._wake.close()
 
     def _are_any_left(self) -> bool:
         for index, slot in self._dead():

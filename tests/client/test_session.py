@@ -248,6 +248,24 @@ def test_token_is_found_in_the_order_of_the_product(monkeypatch: pytest.MonkeyPa
     assert sent(URL, "explicit").headers["Authorization"] == "Bearer explicit"
 
 
+def test_a_token_that_changed_is_found_again() -> None:
+    """A job that runs on learns the token of its server anew, once it is refused."""
+    url = "http://127.0.0.1:8766"
+    tokens.keep(places.token_file(8766), "old")
+    session = ServerSession(url)
+    with responses.RequestsMock() as mock:
+        mock.get(url + HEALTH, json={})
+        session.get_json(HEALTH)
+    tokens.keep(places.token_file(8766), "new")
+    with responses.RequestsMock() as mock:
+        old = responses.matchers.header_matcher({"Authorization": "Bearer old"})
+        new = responses.matchers.header_matcher({"Authorization": "Bearer new"})
+        mock.get(url + HEALTH, json={"error": "No."}, status=401, match=[old])
+        mock.get(url + HEALTH, json={"found": True}, match=[new])
+
+        assert session.get_json(HEALTH) == {"found": True}
+
+
 def test_refused_token_of_the_file_points_at_tunnels() -> None:
     """Through a tunnel, this machine's token file is of another server; the hint says so."""
     url = "http://127.0.0.1:8766"
