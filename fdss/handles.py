@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import secrets
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from fdss.arguments import LoadArguments
 from fdss.errors import BadParameter
+from fdss.files import write_whole
 from fdss.locking import locked
 
 VERSION = 1
@@ -71,7 +70,7 @@ class HandlesFile:
                 content.run, content.opened = self._run, []
             content.handles[arguments.handle] = arguments
             content.opened = sorted({*content.opened, arguments.handle})
-            self._write(json.dumps(content.as_json(), indent=1))
+            write_whole(self._path, [json.dumps(content.as_json(), indent=1).encode()])
 
     def _has(self, content: _Content, arguments: LoadArguments) -> bool:
         is_opened = content.run == self._run and arguments.handle in content.opened
@@ -104,18 +103,6 @@ class HandlesFile:
 
     def _parsed(self) -> _Content:
         return _parse(json.loads(self._path.read_text("utf-8")))
-
-    def _write(self, text: str) -> None:
-        fresh = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
-        try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(fresh, self._path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                fresh.unlink()
-            raise
 
 
 def _parse(body: Any) -> _Content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
 import secrets
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from fdss import places
 from fdss.errors import SettingError
+from fdss.files import write_whole
 from fdss.hosts import is_loopback
 
 TOKEN_VARIABLE = "FORGATHER_DATASET_SERVER_TOKEN"
@@ -31,18 +31,7 @@ def keep(path: Path, token: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix":
         path.parent.chmod(0o700)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        raise
+    write_whole(path, [f"{token}\n".encode()], durable=True)
 
 
 def read(path: Path) -> str | None:

@@ -26,6 +26,7 @@ SHARED = [
     "fdss.backend",
     "fdss.errors",
     "fdss.features",
+    "fdss.files",
     "fdss.hosts",
     "fdss.order",
     "fdss.places",

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
+
+from fdss.files import write_whole
 
 from .prepared import Found, prepared_splits, read_info
 from .stamps import Sources, paths_key, stamps_of
@@ -51,15 +52,8 @@ def kept_copy(note: Path, sources: Sources) -> Found | None:
 
 def keep_copy(note: Path, folder: Path, name: str) -> None:
     """Note that a dataset is prepared in ``folder``."""
-    write_note(note, json.dumps({"folder": os.path.relpath(folder, note.parent), "name": name}))
-
-
-def write_note(note: Path, text: str) -> None:
-    """Write a note, whole or not at all."""
-    handle, partial = tempfile.mkstemp(suffix=".partial", dir=note.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(partial, note)
+    told = {"folder": os.path.relpath(folder, note.parent), "name": name}
+    write_whole(note, [json.dumps(told).encode()])
 
 
 def drop_older(home: Path) -> None:

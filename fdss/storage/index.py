@@ -12,11 +12,10 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdss.errors import DatasetDamaged
+from fdss.files import write_whole
 from fdss.order import MAX_ROWS
 
 from .messages import DICTIONARY, END, RECORD_BATCH, SCHEMA, Message
@@ -152,16 +152,8 @@ def save_index(path: Path, index: BatchIndex) -> None:
         OSError: The folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_header(index))
-            for array in _arrays(index):
-                file.write(np.ascontiguousarray(array).tobytes())
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    arrays = (np.ascontiguousarray(array).tobytes() for array in _arrays(index))
+    write_whole(path, chain([_header(index)], arrays))
     older = path.name.partition("-")[0]
     for other in path.parent.glob(f"{older}-*{SUFFIX}"):
         if other != path:

@@ -32,9 +32,10 @@ from fdss.errors import (
     DatasetNotFound,
     FdssError,
 )
+from fdss.files import write_whole
 
 from .contents import CONTENT_ERRORS
-from .copies import drop_older, keep_copy, kept_copy, meaning_of, note_name, prepared_at, write_note
+from .copies import drop_older, keep_copy, kept_copy, meaning_of, note_name, prepared_at
 from .options import OpenOptions
 from .prepared import Found
 from .stamps import Sources, paths_key
@@ -124,7 +125,7 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
                 prepared_at(Path(builder.cache_dir), builder.dataset_name), sources=sources
             )
     drop_older(home)
-    write_note(asked, same.read_text("utf-8"))
+    write_whole(asked, [same.read_bytes()])
     return found
 
 
