@@ -18,6 +18,7 @@ from fdss.client.connections import Hold
 from fdss.client.session import ServerSession
 from fdss.errors import PageCut
 from fdss.wire.names import LOAD_PATH, MAX_COUNT, NDJSON, PLAIN, ROWS_HEADER, iter_path
+from fdss.wire.plain import BYTES_TAG
 
 from .output import count, print_json, print_lines, printable, size
 from .target import server_options, server_url
@@ -27,7 +28,6 @@ MAX_CELL_CHARACTERS = 400
 MAX_ROWS = 100_000
 SHOWN_BYTES = 8
 
-_BYTES_TAG = "__bytes_b64__"
 
 Json = dict[str, Any]
 
@@ -129,8 +129,8 @@ def _without_bytes(value: Any) -> Any:
         return [_without_bytes(entry) for entry in value]
     if not isinstance(value, dict):
         return value
-    if list(value) == [_BYTES_TAG] and isinstance(value[_BYTES_TAG], str):
-        return _bytes_words(value[_BYTES_TAG])
+    if list(value) == [BYTES_TAG] and isinstance(value[BYTES_TAG], str):
+        return _bytes_words(value[BYTES_TAG])
     return {name: _without_bytes(entry) for name, entry in value.items()}
 
 

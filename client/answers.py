@@ -9,40 +9,25 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from fdss.errors import (
-    AuthenticationRequired,
     BadParameter,
-    BadRequest,
-    BodyTooLarge,
-    ContentChanged,
     FdssError,
-    Forbidden,
-    MethodNotAllowed,
-    NotFound,
     PageForeign,
     ServerUnreachable,
     Unavailable,
-    UnsupportedMediaType,
     error_kinds,
+    kind_of_status,
 )
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2_000
 NOT_FDSS_HINT = "check that the URL is that of a dataset server, and what stands in between"
 
+# Statuses of what may stand between, and of servers from before FDSS.
 _BY_STATUS: dict[int, type[FdssError]] = {
-    400: BadRequest,
-    401: AuthenticationRequired,
-    403: Forbidden,
-    404: NotFound,
-    405: MethodNotAllowed,
     407: ServerUnreachable,
-    412: ContentChanged,
-    413: BodyTooLarge,
-    415: UnsupportedMediaType,
     422: BadParameter,
     429: Unavailable,
     502: ServerUnreachable,
-    503: Unavailable,
     504: ServerUnreachable,
 }
 
@@ -107,7 +92,7 @@ def _by_status(response: requests.Response) -> type[FdssError]:
     status = response.status_code
     if status < 400:
         return PageForeign
-    return _BY_STATUS.get(status, BadRequest if status < 500 else FdssError)
+    return _BY_STATUS.get(status) or kind_of_status(status)
 
 
 def _error_body(response: requests.Response) -> dict[str, Any]:

@@ -15,14 +15,13 @@ from fdss.catalog import Catalog
 from fdss.config import ServerConfig
 from fdss.errors import (
     AuthenticationRequired,
-    BadRequest,
     BodyTooLarge,
     FdssError,
     MethodNotAllowed,
     NotFound,
     SettingError,
     Unavailable,
-    UnsupportedMediaType,
+    kind_of_status,
 )
 from fdss.gate import install_gate
 from fdss.scrubbing import Scrubber
@@ -36,14 +35,6 @@ from fdss.wire.names import JSON, REALM
 MAX_BODY_BYTES = 1 << 20
 
 logger = logging.getLogger(__name__)
-
-_KINDS = {
-    400: BadRequest,
-    404: NotFound,
-    405: MethodNotAllowed,
-    413: BodyTooLarge,
-    415: UnsupportedMediaType,
-}
 
 
 class _Orjson(JSONProvider):
@@ -130,5 +121,5 @@ def _translated(error: HTTPException) -> FdssError:
         return MethodNotAllowed(f"{asked}: the endpoint answers to {allowed}.")
     if status == 413:
         return BodyTooLarge(f"{asked}: the body is larger than {MAX_BODY_BYTES:,} bytes.")
-    kind = _KINDS.get(status, BadRequest if status < 500 else FdssError)
+    kind = kind_of_status(status)
     return kind(f"{asked}: {error.description or error.name}")

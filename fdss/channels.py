@@ -20,6 +20,7 @@ from typing import Any
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.utilities import Error
 
+from fdss.refusals import Refusal
 from fdss.responses import Buffer, StreamTask, Views
 
 #: A response is parked above the first, and gets its next turn below the second.
@@ -52,6 +53,7 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
     """
 
     task_class = StreamTask
+    error_task_class = Refusal
 
     # waitress has no annotations of its own.
     requests: list[Any]

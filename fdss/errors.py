@@ -38,6 +38,7 @@ command that helps. Nobody branches on the text of either; ``code`` is for that.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
@@ -71,11 +72,7 @@ class FdssError(Exception):
         return {"error": self.message, "code": self.code, "hint": self.hint}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self.message, self.hint)
-
-
-def _rebuilt(kind: type[FdssError], message: str, hint: str) -> FdssError:
-    return kind(message, hint=hint)
+        return partial(type(self), hint=self.hint), (self.message,)
 
 
 class BadRequest(FdssError, ValueError):
@@ -289,10 +286,14 @@ class UnsupportedStep(FdssError, NotImplementedError):
 
 def error_kinds() -> dict[str, type[FdssError]]:
     """Return every class of the tree by its code."""
-    kinds: dict[str, type[FdssError]] = {}
-    waiting: list[type[FdssError]] = [FdssError]
-    while waiting:
-        kind = waiting.pop()
-        kinds[kind.code] = kind
-        waiting.extend(kind.__subclasses__())
-    return kinds
+    kinds: list[type[FdssError]] = [FdssError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    return {kind.code: kind for kind in kinds}
+
+
+def kind_of_status(status: int) -> type[FdssError]:
+    """Return the class that stands for an HTTP status of 400 or more where no code is told."""
+    general: list[type[FdssError]] = [*FdssError.__subclasses__(), FdssError]
+    kinds = {kind.status: kind for kind in general}
+    return kinds.get(status, BadRequest if status < 500 else FdssError)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import orjson
 from waitress.task import ErrorTask
 
-from fdss.channels import StreamChannel
-from fdss.errors import BadRequest, BodyTooLarge, FdssError, Unavailable
-from fdss.listener import Listener
+from fdss.errors import Unavailable, kind_of_status
 from fdss.wire.names import JSON
-
-_KINDS = {413: BodyTooLarge, 503: Unavailable}
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
@@ -19,8 +15,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """Write the response."""
         found = self.request.error
-        kind = _KINDS.get(found.code, BadRequest if found.code < 500 else FdssError)
-        error = kind(f"{found.reason}: {found.body}")
+        error = kind_of_status(found.code)(f"{found.reason}: {found.body}")
         body = orjson.dumps(error.as_json())
         self.status = f"{found.code} {found.reason}"
         self.response_headers.append(("Content-Type", JSON))
@@ -29,15 +24,3 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
-
-
-class RefusingChannel(StreamChannel):
-    """A connection that refuses in JSON."""
-
-    error_task_class = Refusal
-
-
-class RefusingListener(Listener):
-    """A listener whose connections refuse in JSON."""
-
-    channel_class = RefusingChannel

@@ -19,8 +19,7 @@ from fdss.catalog import Catalog, Opener
 from fdss.config import ServerConfig
 from fdss.descriptors import raise_limit
 from fdss.entrance import Entrance, open_entrance
-from fdss.listener import Limits
-from fdss.refusals import RefusingListener
+from fdss.listener import Limits, Listener
 from fdss.reloading import Reader, Reloader
 from fdss.shares import Shares
 from fdss.signals import RELOADING, STOPPING, on_hangup, on_signals
@@ -75,7 +74,7 @@ class Server:
                 run=entrance.run if shares else None,
                 opener=opener,
             )
-            self._listener = RefusingListener(
+            self._listener = Listener(
                 create_app(self.config, self.catalog), entrance.socket, self._limits(), shares
             )
         except BaseException:

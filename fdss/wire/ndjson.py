@@ -75,16 +75,6 @@ def encode_batch(batch: pa.RecordBatch, dialect: str) -> bytes:
     return BatchEncoder(batch.schema, dialect).encode(batch)
 
 
-def decode_line(line: bytes, dialect: str = names.TAGGED) -> Row:
-    """Return the row of one line, with or without its ``\\n``.
-
-    Raises:
-        PageCut: The line is not whole.
-        PageForeign: The line is JSON, but not a row of the dialect.
-    """
-    return decode_lines([line], dialect)[0]
-
-
 def decode_lines(lines: Sequence[bytes], dialect: str = names.TAGGED) -> list[Row]:
     """Return the rows of many lines; quicker than line by line.
 

@@ -14,7 +14,7 @@ from strict_json import strict_rows
 from fdss.errors import PageCut, PageForeign, UncarriableValue
 from fdss.rows import RowMaker, features_of
 from fdss.wire.names import PLAIN, TAGGED
-from fdss.wire.ndjson import BatchEncoder, RowsChunk, decode_line, decode_lines, encode_batch
+from fdss.wire.ndjson import BatchEncoder, RowsChunk, decode_lines, encode_batch
 
 each_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
 each_dialect = pytest.mark.parametrize("dialect", [PLAIN, TAGGED])
@@ -192,7 +192,7 @@ def test_pinned_tagged_values_are_read_as_ever(value: Any, type_: pa.DataType, j
     """The pinned forms are read as the Python values Arrow gives."""
     expected = pa.array([value], type_).to_pylist()
 
-    assert same([decode_line(f'{{"v":{json}}}'.encode())["v"]], expected)
+    assert same([decode_lines([f'{{"v":{json}}}'.encode()])[0]["v"]], expected)
 
 
 def test_a_plain_client_reads_bytes_and_leaves_the_rest_as_json() -> None:
@@ -201,7 +201,7 @@ def test_a_plain_client_reads_bytes_and_leaves_the_rest_as_json() -> None:
     (line,) = lines_of(pa.RecordBatch.from_pylist([row]), PLAIN)
 
     expected = {"b": b"x", "t": "2024-01-01T00:00:00", "l": [{"b": b"y", "n": 1}]}
-    assert decode_line(line, PLAIN) == expected
+    assert decode_lines([line], PLAIN) == [expected]
 
 
 def test_a_row_of_no_columns_is_an_empty_object() -> None:
@@ -251,7 +251,7 @@ def test_a_value_nested_deeper_than_json_goes_names_its_column() -> None:
 def test_a_line_that_is_not_whole_is_a_cut(line: bytes) -> None:
     """A line that is not JSON counts as a cut page."""
     with pytest.raises(PageCut):
-        decode_line(line)
+        decode_lines([line])
 
 
 @pytest.mark.parametrize(
@@ -272,4 +272,4 @@ def test_a_line_that_is_not_whole_is_a_cut(line: bytes) -> None:
 def test_json_that_is_no_row_is_foreign(line: bytes) -> None:
     """JSON that no encoder writes is refused, whatever it breaks on."""
     with pytest.raises(PageForeign):
-        decode_line(line)
+        decode_lines([line])
