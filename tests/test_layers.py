@@ -24,6 +24,7 @@ FOLDERS = {"fdss": "fdss", "client": "fdss.client", "cli": "fdss.cli"}
 SHARED = [
     "fdss.arguments",
     "fdss.backend",
+    "fdss.bounds",
     "fdss.errors",
     "fdss.features",
     "fdss.files",

@@ -136,27 +136,33 @@ class BatchReader:
         self, keys: Numbers, offsets: Numbers
     ) -> tuple[list[pa.RecordBatch], Numbers]:
         """Return pieces of stored batches, and the place of each row in the joined pieces."""
-        pieces: list[pa.RecordBatch] = []
-        places = np.empty_like(keys)
-        done = 0
         starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) > _MAX_GAP_ROWS))
-        ends = np.append(starts[1:], len(keys))
-        of_batch = np.searchsorted(starts, np.flatnonzero(np.diff(keys, prepend=-1)))
-        for first, after in zip(of_batch, np.append(of_batch[1:], len(starts)), strict=True):
-            begin, end = int(starts[first]), int(ends[after - 1])
-            batch = self.batch(int(keys[begin]))
-            if after - first > _MAX_SLICES_A_BATCH:
-                pieces.append(batch.take(pa.array(offsets[begin:end])))
-                places[begin:end] = np.arange(done, done + end - begin)
-                done += end - begin
-                continue
-            for run in range(first, after):
-                begin, end = int(starts[run]), int(ends[run])
-                low, high = int(offsets[begin]), int(offsets[end - 1])
-                pieces.append(batch.slice(low, high - low + 1))
-                places[begin:end] = offsets[begin:end] - low + done
-                done += high - low + 1
-        return pieces, places
+        # Rows that are scattered over one stored batch are taken from it in one call.
+        heads = np.flatnonzero(np.diff(keys[starts], prepend=-1))
+        slices = np.diff(heads, append=len(starts))
+        taken = np.repeat(slices > _MAX_SLICES_A_BATCH, slices)
+        is_kept = ~taken
+        is_kept[heads] = True
+        starts, taken = starts[is_kept], taken[is_kept]
+        counts = np.diff(starts, append=len(keys))
+        lows = offsets[starts]
+        sizes = np.where(taken, counts, offsets[starts + counts - 1] - lows + 1)
+        done = np.cumsum(sizes) - sizes
+        in_piece = np.where(
+            np.repeat(taken, counts),
+            np.arange(len(keys)) - np.repeat(starts, counts),
+            offsets - np.repeat(lows, counts),
+        )
+        runs = (keys[starts], starts, counts, lows, sizes, taken)
+        pieces = [
+            self.batch(key).take(pa.array(offsets[start : start + count]))
+            if is_taken
+            else self.batch(key).slice(low, size)
+            for key, start, count, low, size, is_taken in zip(
+                *(numbers.tolist() for numbers in runs), strict=True
+            )
+        ]
+        return pieces, in_piece + np.repeat(done, counts)
 
 
 def _runs(spans: Iterator[Span], limit: int) -> Iterator[list[Span]]:

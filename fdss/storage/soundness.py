@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from fdss.bounds import check_bounds
+
 
 class SoundColumns:
     """Remembers what was looked through. Threads that meet do the same work twice, no harm."""
@@ -38,5 +40,5 @@ class SoundColumns:
         needed = None if columns is None else set(columns)
         for at, name in enumerate(batch.schema.names):
             if not known[at] and (needed is None or name in needed):
-                batch.column(at).validate(full=True)
+                check_bounds(batch.column(at))
                 known[at] = True
