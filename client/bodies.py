@@ -20,13 +20,14 @@ from fdss.wire.arrow import decode_batches
 from fdss.wire.ndjson import RowsChunk, decode_lines
 from fdss.wire.plain import BYTES_TAG
 
+from .blocks import Blocks
 from .pages import Page, foreign
 
 READ_BYTES = 256 * 1024
 
 
 def page_chunks(
-    response: requests.Response, page: Page, types: str, maker: RowMaker
+    response: requests.Response, page: Page, types: str, maker: RowMaker, blocks: Blocks
 ) -> Iterator[tuple[Chunk, int]]:
     """Yield the rows of a page as they arrive, 1 or more at a time, with their size in bytes.
 
@@ -38,7 +39,9 @@ def page_chunks(
         PageForeign: More rows came, or something that is not a row.
     """
     parts = (
-        _batches(response, maker) if types == names.ARROW_TYPES else _lines(response, types, maker)
+        _batches(response, maker, blocks)
+        if types == names.ARROW_TYPES
+        else _lines(response, types, maker)
     )
     came = 0
     reason: Exception | None = None
@@ -62,8 +65,10 @@ def page_chunks(
         ) from reason
 
 
-def _batches(response: requests.Response, maker: RowMaker) -> Iterator[tuple[Chunk, int]]:
-    for batch in decode_batches(_Stream(response)):
+def _batches(
+    response: requests.Response, maker: RowMaker, blocks: Blocks
+) -> Iterator[tuple[Chunk, int]]:
+    for batch in decode_batches(_Stream(response, blocks)):
         if batch.num_rows:
             yield BatchChunk(maker.checked(batch), maker), batch.nbytes
     # The rest, which is nothing, so that the connection is free for the next page.
@@ -77,19 +82,21 @@ class _Stream:
     is checked here: whoever asks for more bytes than come finds the body cut.
     """
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: requests.Response, blocks: Blocks) -> None:
         self._body: Any = response.raw._fp
+        self._blocks = blocks
 
     def read(self, count: int) -> memoryview:
         """Return ``count`` bytes; fewer at the end of the body."""
-        data = memoryview(pa.allocate_buffer(count)).cast("B")
+        block = self._blocks.take(count)
+        content = block.content
         filled = 0
         try:
-            while filled < count and (received := self._body.readinto(data[filled:])):
+            while filled < count and (received := self._body.readinto(content[filled:count])):
                 filled += received
         except (HTTPException, OSError) as exc:
             raise PageCut(f"the connection broke: {exc}") from exc
-        return data[:filled]
+        return memoryview(block.filled(filled))
 
 
 def _lines(

@@ -14,6 +14,7 @@ from fdss.backend import Chunk, Selection
 from fdss.rows import RowMaker
 from fdss.wire import names
 
+from .blocks import Blocks
 from .bodies import page_chunks
 from .connections import Hold
 from .pages import Page, Transfer, asked_page, checked_types
@@ -24,8 +25,6 @@ FIRST_PAGE_ROWS = 256
 FIRST_PAGE_BYTES = 1 << 20
 MAX_PAGE_BYTES = 16 << 20
 
-# Near a server one connection is enough; it is far ones whose round trips cost.
-FAR_S = 0.005
 # A page that takes half a second hides round trips, and is soon fetched again when it is cut.
 PAGE_S = 0.5
 # From so far away that it cannot be the server's own work, and slower than this, compressed rows
@@ -69,9 +68,14 @@ class PageSize:
         self._most_bytes = most_bytes
         self._row_bytes = 0.0
 
+    @property
+    def is_measured(self) -> bool:
+        """Return whether the size of rows is known."""
+        return self._row_bytes > 0
+
     def next_rows(self) -> int:
         """Return the rows of the next page, 1 or more."""
-        if not self._row_bytes:
+        if not self.is_measured:
             return FIRST_PAGE_ROWS
         rows = max(1, int(self.page_bytes / self._row_bytes))
         fitting = max(FIRST_PAGE_BYTES, int(self.rate * PAGE_S))
@@ -88,23 +92,42 @@ class PageSize:
         self.rate = size_bytes / max(seconds, 1e-6)
 
 
+class Batches:
+    """Where the server's batches end among the rows of a selection, learned from what arrives.
+
+    A page that ends with a batch leaves none to be cut in two, once on either side.
+    """
+
+    def __init__(self) -> None:
+        self._begin = 0
+        self._rows = 0
+
+    def learn(self, begin: int, rows: int) -> None:
+        """Take in a batch that no page cut: its first row and its number of rows."""
+        self._begin, self._rows = begin, rows
+
+    def whole(self, begin: int, rows: int) -> int:
+        """Return the rows from ``begin`` to the last end of a batch; ``rows`` if there is none."""
+        if not self._rows:
+            return rows
+        return max(0, rows - (begin + rows - self._begin) % self._rows) or rows
+
+
 class PageReader:
     """Reads one selection; each reading of it starts at a row of its own.
 
+    The next page is asked for, over a second connection, while the present one arrives.
+
     Args:
         most_bytes: Largest page that is asked for.
-        far_s: Seconds to the first byte of an answer from which on the next page is asked for,
-            over a second connection, while the present one arrives.
     """
 
-    def __init__(
-        self, served: Served, selection: Selection, most_bytes: int, *, far_s: float = FAR_S
-    ) -> None:
+    def __init__(self, served: Served, selection: Selection, most_bytes: int) -> None:
         self._served = served
         self._selection = selection
         self._size = PageSize(min(most_bytes, MAX_PAGE_BYTES))
-        self._far_s = far_s
-        self._is_far = False
+        self._batches = Batches()
+        self._blocks = Blocks()
         self._is_slow = False
         self._least_wait_s = math.inf
 
@@ -133,9 +156,10 @@ class PageReader:
                 following.discard()
 
     def _answer(self, begin: int, flow: Flow[Chunk]) -> _Answer:
-        rows = min(self._size.next_rows(), len(self._selection) - begin)
+        rows = self._batches.whole(begin, self._size.next_rows())
+        rows = min(rows, len(self._selection) - begin)
         page = asked_page(self._selection, self._served.length, begin, rows)
-        return _Answer(page, self._asking(flow.hold))
+        return _Answer(page, begin, self._asking(flow.hold))
 
     def _asking(self, hold: Hold) -> Callable[[Page], requests.Response]:
         served = self._served
@@ -155,14 +179,17 @@ class PageReader:
         served, rest_rows = self._served, answer.page.rows
         size_bytes, reading_s = 0, 0.0
         with answer.response() as response:
-            self._is_far = answer.waited_s >= self._far_s
             self._least_wait_s = min(self._least_wait_s, answer.waited_s)
             types = checked_types(response, answer.page, served.fingerprint)
             yield None, 0, rest_rows
             begun_s = time.perf_counter()
-            for chunk, chunk_bytes in page_chunks(response, answer.page, types, served.maker):
+            for chunk, chunk_bytes in page_chunks(
+                response, answer.page, types, served.maker, self._blocks
+            ):
                 reading_s += time.perf_counter() - begun_s
                 size_bytes += chunk_bytes
+                if len(chunk) < rest_rows < answer.page.rows:
+                    self._batches.learn(answer.first + answer.page.rows - rest_rows, len(chunk))
                 rest_rows -= len(chunk)
                 self._size.measure(answer.page.rows - rest_rows, size_bytes, reading_s)
                 yield chunk, chunk_bytes, rest_rows
@@ -173,22 +200,21 @@ class PageReader:
 
     def _is_next_due(self, begin: int, rest_rows: int, flow: Flow[Chunk]) -> bool:
         rest_bytes = self._size.expected_bytes(rest_rows)
-        return (
-            begin < len(self._selection)
-            and self._is_far
-            and flow.has_room(rest_bytes + self._size.page_bytes)
-        )
+        is_more = begin < len(self._selection) and self._size.is_measured
+        return is_more and flow.has_room(rest_bytes + self._size.page_bytes)
 
 
 class _Answer:
     """The answer to one page, waited for here or in a thread of its own.
 
     Attributes:
+        first: The page's first row among those of the selection.
         waited_s: Seconds from the request to the first byte, once there is a response.
     """
 
-    def __init__(self, page: Page, ask: Callable[[Page], requests.Response]) -> None:
+    def __init__(self, page: Page, first: int, ask: Callable[[Page], requests.Response]) -> None:
         self.page = page
+        self.first = first
         self.waited_s = 0.0
         self._ask = ask
         self._thread: threading.Thread | None = None

@@ -26,7 +26,7 @@ from raw_server import (
 from fdss.backend import Row, Selection
 from fdss.client.pages import Transfer, asked_page
 from fdss.client.readahead import THREAD_NAME, ReadAhead
-from fdss.client.reading import PageReader, PageSize, Served
+from fdss.client.reading import Batches, PageReader, PageSize, Served
 from fdss.client.remote import RemoteBackend
 from fdss.client.session import READ_TIMEOUT_S, ServerSession
 from fdss.errors import (
@@ -308,11 +308,19 @@ def test_pages_grow_with_measured_rows() -> None:
     assert size.next_rows() == 1
 
 
-@pytest.mark.parametrize("is_far", [True, False])
-def test_next_page_of_a_far_server_is_under_way_before_the_present_one_ends(
-    start_server: StartServer, is_far: bool
-) -> None:
-    """From a far server pages overlap, over two connections; a near one is asked one by one."""
+def test_pages_end_where_batches_end() -> None:
+    """Once a whole batch was seen, a page ends with a batch, and is never empty for it."""
+    batches = Batches()
+    assert batches.whole(256, 700) == 700
+    batches.learn(1000, 500)
+    assert batches.whole(256, 700) == 244
+    assert batches.whole(500, 700) == 500
+    assert batches.whole(1500, 1999) == 1500
+    assert batches.whole(1600, 300) == 300
+
+
+def test_next_page_is_under_way_before_the_present_one_ends(start_server: StartServer) -> None:
+    """Pages overlap, over two connections, once the size of a row is known."""
     overlapped = threading.Event()
 
     def answer(request: Request, connection: socket.socket) -> None:
@@ -322,18 +330,16 @@ def test_next_page_of_a_far_server_is_under_way_before_the_present_one_ends(
         connection.sendall(chunk(row_lines(begin, begin + 1)))
         if begin:
             overlapped.set()
-        elif is_far:
-            assert overlapped.wait(5)
         else:
-            assert not overlapped.is_set()
+            assert overlapped.wait(5)
         connection.sendall(chunk(row_lines(begin + 1, begin + count)) + b"0\r\n\r\n")
 
     server = start_server(answer)
     served = Served(ServerSession(server.url), "abcd", 1000, FINGERPRINT, RowMaker({}))
-    reader = PageReader(served, whole(1000), 1 << 20, far_s=0 if is_far else 60)
+    reader = PageReader(served, whole(1000), 1 << 20)
     parts = ReadAhead(partial(reader.chunks, 0), 4 << 20)
     assert [row["n"] for part in parts for row in part.rows()] == list(range(1000))
-    assert len(server.connections) == (2 if is_far else 1)
+    assert len(server.connections) == 2
 
 
 def test_page_under_way_is_given_up_with_the_present_one(start_server: StartServer) -> None:
@@ -352,7 +358,7 @@ def test_page_under_way_is_given_up_with_the_present_one(start_server: StartServ
 
     server = start_server(answer)
     served = Served(ServerSession(server.url), "abcd", 1000, FINGERPRINT, RowMaker({}))
-    reader = PageReader(served, whole(1000), 1 << 20, far_s=0)
+    reader = PageReader(served, whole(1000), 1 << 20)
     parts = ReadAhead(partial(reader.chunks, 0), 4 << 20)
     assert len(next(parts)) == 1
     begun_s = time.monotonic()
