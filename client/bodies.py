@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from http.client import HTTPException
 from typing import Any
 
-import pyarrow as pa
 import requests
 
 from fdss.backend import Chunk, Row
@@ -68,11 +67,11 @@ def page_chunks(
 def _batches(
     response: requests.Response, maker: RowMaker, blocks: Blocks
 ) -> Iterator[tuple[Chunk, int]]:
-    for batch in decode_batches(_Stream(response, blocks)):
+    stream = _Stream(response, blocks)
+    for batch in decode_batches(stream):
         if batch.num_rows:
             yield BatchChunk(maker.checked(batch), maker), batch.nbytes
-    # The rest, which is nothing, so that the connection is free for the next page.
-    response.raw.drain_conn()
+    stream.end()
 
 
 class _Stream:
@@ -83,6 +82,7 @@ class _Stream:
     """
 
     def __init__(self, response: requests.Response, blocks: Blocks) -> None:
+        self._raw: Any = response.raw
         self._body: Any = response.raw._fp
         self._blocks = blocks
 
@@ -97,6 +97,14 @@ class _Stream:
         except (HTTPException, OSError) as exc:
             raise PageCut(f"the connection broke: {exc}") from exc
         return memoryview(block.filled(filled))
+
+    def end(self) -> None:
+        """Free the connection for the next page, if nothing is left in it of this one.
+
+        ``drain_conn`` would close it: it counts the bytes that urllib3 itself has read.
+        """
+        if not self.read(1) and self._body.isclosed():
+            self._raw.release_conn()
 
 
 def _lines(

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import decimal
 import json
+import logging
 import subprocess
 import sys
 import urllib.request
@@ -332,6 +333,29 @@ next(rows)
 if sys.argv[2:]:
     raise SystemExit(7)
 """
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize("body", ["arrow", "ndjson"])
+def test_pages_share_connections(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str, seed: int | None
+) -> None:
+    """However many pages an iteration reads, it makes two connections at most."""
+    file = tmp_path / "texts.arrow"
+    table = pa.table({"n": range(5000), "text": ["x" * 1000] * 5000})
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=50)
+    transfer = Transfer(body, compression=None, read_ahead_bytes=1 << 17)
+    with Server(ServerConfig(port=0, no_auth=True, local={"texts": file})) as running:
+        loaded = load_remote(running.url, LoadArguments("local/texts"))
+        remote = RemoteBackend(running.url, loaded.handle, transfer=transfer)
+        with caplog.at_level(logging.DEBUG, "urllib3.connectionpool"):
+            every = range(len(remote))
+            rows = list(rows_of(remote, Selection(every, every, seed)))
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
+    assert sorted(row["n"] for row in rows) == list(every)
+    assert len([line for line in said if "/iter?" in line]) > 20
+    assert 1 <= len([line for line in said if line.startswith("Starting new")]) <= 2
 
 
 @pytest.mark.parametrize("code", [0, 7])
