@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .prefetch import prefetch
 from .schemas import has_views
 from .views import Span, View
 
@@ -116,6 +117,7 @@ class BatchReader:
         is_kept = len(np.unique(keys)) <= self._limit
         is_run = len(starts) * _MIN_RUN_ROWS <= len(keys) or len(starts) == 1
         if not self._can_take or (is_kept and is_run):
+            self._prefetch(keys, offsets, starts)
             return _joined(list(self._slices(keys, offsets, starts)))
         order = np.lexsort((offsets, keys))
         pieces, places = self._sorted_pieces(keys[order], offsets[order])
@@ -125,6 +127,14 @@ class BatchReader:
         if len(joined) == len(wanted) and np.array_equal(wanted, np.arange(len(wanted))):
             return joined
         return joined.take(pa.array(wanted))
+
+    def _prefetch(self, keys: Numbers, offsets: Numbers, starts: Numbers) -> None:
+        """Have the runs of rows that begin at ``starts`` fetched, where they lie as they are."""
+        if not self._view.is_zero_copy:
+            return
+        lasts = np.append(starts[1:], len(keys)) - 1
+        spans = (keys[starts].tolist(), offsets[starts].tolist(), (offsets[lasts] + 1).tolist())
+        prefetch(self._view.run, list(zip(*spans, strict=True)), self._columns)
 
     def _slices(self, keys: Numbers, offsets: Numbers, starts: Numbers) -> Iterator[pa.RecordBatch]:
         counts = np.diff(starts, append=len(keys))
@@ -137,6 +147,7 @@ class BatchReader:
     ) -> tuple[list[pa.RecordBatch], Numbers]:
         """Return pieces of stored batches, and the place of each row in the joined pieces."""
         starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) > _MAX_GAP_ROWS))
+        self._prefetch(keys, offsets, starts)
         # Rows that are scattered over one stored batch are taken from it in one call.
         heads = np.flatnonzero(np.diff(keys[starts], prepend=-1))
         slices = np.diff(heads, append=len(starts))

@@ -51,6 +51,16 @@ class Stamp:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the message of a record batch lies: in a file, from an offset on, of some bytes."""
+
+    stamp: Stamp
+    offset: int
+    length: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Sources:
     """The files that a dataset was prepared from, as they were then.
 

@@ -18,7 +18,7 @@ from .contents import damage_told
 from .index import BatchIndex, index_path, load_index, save_index
 from .schemas import decoded, has_dictionaries, read_schema, storage_schema
 from .soundness import SoundColumns
-from .stamps import Stamp, stamps_of
+from .stamps import Place, Stamp, stamps_of
 from .walking import walked_index
 
 _LOG = logging.getLogger(__name__)
@@ -112,6 +112,20 @@ class Table:
             batch = self._read(number)
             self._sound.check(number, batch, columns)
             return batch if columns is None else batch.select(list(columns))
+
+    def place(self, number: int) -> Place:
+        """Return where the message of a record batch lies.
+
+        Raises:
+            ContentChanged: Its file is not the file that was opened.
+        """
+        file, offset, length = self._index.places[number].tolist()
+        rows = int(self.first_rows[number + 1] - self.first_rows[number])
+        return Place(self._checked(file), offset, length, rows)
+
+    def address(self, stamp: Stamp) -> int:
+        """Return where a file begins in memory."""
+        return int(self._mapped(stamp).address)
 
     def row(self, number: int, offset: int) -> pa.RecordBatch:
         """Return one row of a record batch; values of other rows are not looked at.

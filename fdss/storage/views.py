@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .prefetch import Run
 from .tables import Table
 
 Numbers = NDArray[np.int64]
@@ -85,6 +86,11 @@ class View:
         """
         part, number = divmod(key, 1 << _PART_SHIFT)
         return self._parts[part][0].batch(number, columns)
+
+    def run(self, key: int, begin: int, end: int) -> Run:
+        """Return consecutive rows of a stored batch that ``located`` or ``spans`` named."""
+        part, number = divmod(key, 1 << _PART_SHIFT)
+        return Run(self._parts[part][0], number, begin, end)
 
     def row(self, row: int) -> pa.RecordBatch:
         """Return one row, without a look at those beside it.
