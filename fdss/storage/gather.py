@@ -21,6 +21,7 @@ Numbers = NDArray[np.int64]
 
 _MAX_GAP_ROWS = 4
 _MIN_RUN_ROWS = 4
+_LARGE_ROW_BYTES = 4096
 _MAX_SLICES_A_BATCH = 8
 _KEPT_BATCHES = 256
 _KEPT_COPIES = 4
@@ -47,6 +48,8 @@ class BatchReader:
         self._is_unsendable = is_unsendable
         self._columns = None if columns is None else list(columns)
         self._can_take = not any(has_views(field.type) for field in view.schema)
+        # Of rows this large, one more copy costs more than slices of one row.
+        self._min_run_rows = 1 if view.row_bytes >= _LARGE_ROW_BYTES else _MIN_RUN_ROWS
         self._latest: OrderedDict[int, pa.RecordBatch] = OrderedDict()
         self._limit = _KEPT_BATCHES if view.is_zero_copy else _KEPT_COPIES
 
@@ -115,7 +118,7 @@ class BatchReader:
     def _gathered(self, keys: Numbers, offsets: Numbers) -> pa.RecordBatch:
         starts = _starts((np.diff(keys) != 0) | (np.diff(offsets) != 1))
         is_kept = len(np.unique(keys)) <= self._limit
-        is_run = len(starts) * _MIN_RUN_ROWS <= len(keys) or len(starts) == 1
+        is_run = len(starts) * self._min_run_rows <= len(keys) or len(starts) == 1
         if not self._can_take or (is_kept and is_run):
             self._prefetch(keys, offsets, starts)
             return _joined(list(self._slices(keys, offsets, starts)))

@@ -307,3 +307,20 @@ def test_a_look_at_once(write: Callable[..., Path], open_at: Open) -> None:
     assert not backend.is_stale()
     assert backend.is_stale(at_once=True)
     assert backend.is_stale()
+
+
+@pytest.mark.parametrize("row_bytes", [100, 10_000])
+@pytest.mark.parametrize("window", [0, 30])
+def test_rows_of_any_size_come_in_their_order(
+    write: Callable[..., Path], open_at: Open, read: Read, row_bytes: int, window: int
+) -> None:
+    """However large its rows are, a dataset gives them in the order of its seed."""
+    count = 500
+    numbers = [[number] * (row_bytes // 4) for number in range(count)]
+    column = pa.array(numbers, pa.list_(pa.int32()))
+    table = pa.table({"n": range(count), "numbers": column})
+    path = write("sized/data.arrow", table.to_batches(max_chunksize=70))
+    rows = read(open_at(path.parent), seed=5, block=4, window=window)
+    order = Order(count, 5, 4, window).rows(np.arange(count))
+    assert [row["n"] for row in rows] == order.tolist()
+    assert all(row["numbers"] == numbers[row["n"]] for row in rows)
