@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -36,9 +35,10 @@ def work(entrance: Entrance, shares: Shares, orders: Connection) -> None:
         orders: The other end is the supervisor's.
     """
     # Only here: the supervisor names this function, and need not load what serves.
-    from fdss.serving import SWITCH_S, Server
+    from fdss.serving import Server
+    from fdss.tuning import tune_process
 
-    sys.setswitchinterval(SWITCH_S)
+    tune_process()
     configure_logs(entrance.config.log_level, f"worker {shares.index}")
     server = Server(entrance.config, entrance=entrance, shares=shares)
     # Ctrl-C and the end of a terminal reach every process; the supervisor says what they mean.
