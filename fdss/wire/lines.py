@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -45,15 +46,35 @@ def _projected(schema: pa.Schema, columns: tuple[str, ...] | None) -> pa.Schema:
 def _pieces(encoder: BatchEncoder, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:
     """Yield the lines of a few rows at a time, however large a stored batch is."""
     rows = _FIRST_ROWS
-    for batch in batches:
+    for batch in _merged(batches):
         at = 0
         while at < batch.num_rows:
-            part = _bounded(batch.slice(at, rows))
+            # Even parts: a short rest costs almost as much as a whole one.
+            rest = batch.num_rows - at
+            part = _bounded(batch.slice(at, math.ceil(rest / max(1, round(rest / rows)))))
             at += part.num_rows
             lines = encoder.encode(part)
             yield lines
             fitting = AIM_CHUNK_BYTES * part.num_rows // len(lines)
             rows = max(1, min(2 * rows, fitting))
+
+
+def _merged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches as they come, but small ones together: a batch costs as much as some rows."""
+    small: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        is_small = batch.num_rows < _FIRST_ROWS and _held_bytes(batch) < MIN_CHUNK_BYTES
+        if is_small:
+            small.append(batch)
+            rows += batch.num_rows
+        if small and (rows >= _FIRST_ROWS or not is_small):
+            yield pa.concat_batches(small)
+            small, rows = [], 0
+        if not is_small:
+            yield batch
+    if small:
+        yield pa.concat_batches(small)
 
 
 def _bounded(part: pa.RecordBatch) -> pa.RecordBatch:

@@ -10,19 +10,22 @@ import orjson
 import pyarrow as pa
 
 from fdss.backend import Row
-from fdss.errors import PageCut, PageForeign, UncarriableValue
+from fdss.errors import PageCut, PageForeign
 from fdss.rows import RowMaker
 
-from . import columns, names
-from .columns import Converter, Dialect
+from . import names
+from .columns import Dialect
 from .plain import BYTES_TAG, Plain
 from .tagged import Tagged, restored, restored_fields
+from .texts import ColumnWriter, Texts, joined_lines, of_lists
 
 _DIALECTS: dict[str, Dialect] = {names.PLAIN: Plain(), names.TAGGED: Tagged()}
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 # Every tag begins so. A quote inside a string is written \" and never matches.
 _TAG_START = b'{"__'
+
+# What is made of a part of this size stays in the cache, and is not had from the system each time.
+_SCANNED_BYTES = 64 << 10
 
 # A reader that splits text, not bytes, takes these for line ends, as existing clients do.
 _TEXT_LINE_ENDS = {
@@ -41,10 +44,7 @@ class BatchEncoder:
 
     def __init__(self, schema: pa.Schema, dialect: str) -> None:
         self._dialect = dialect
-        self._names: list[str] = list(schema.names)
-        self._converters: list[Converter] = [
-            columns.converter(field.type, _DIALECTS[dialect], field.name) for field in schema
-        ]
+        self._writers = [ColumnWriter(field, _DIALECTS[dialect]) for field in schema]
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """Return one line a row, each with ``\\n`` at its end.
@@ -52,14 +52,19 @@ class BatchEncoder:
         Raises:
             UncarriableValue: A value has no form; the message names the column.
         """
-        lists = [
-            columns.converted(array, convert, name)
-            for name, array, convert in zip(
-                self._names, batch.columns, self._converters, strict=True
-            )
-        ]
-        rows = columns.zipped(self._names, lists, batch.num_rows)
-        lines = b"".join([_line(row) for row in rows])
+        if not batch.num_rows or not self._writers:
+            return b"{}\n" * int(batch.num_rows)
+        short: dict[int, bytes] = {}
+        others: dict[int, Texts] = {}
+        for at, (writer, array) in enumerate(zip(self._writers, batch.columns, strict=True)):
+            if writer.is_short:
+                short[at] = writer.list_text(array)
+            else:
+                others[at] = writer.texts(array)
+        texts = others | dict(
+            zip(short, of_lists(list(short.values()), batch.num_rows), strict=True)
+        )
+        lines = joined_lines({name: texts[at] for at, name in enumerate(batch.schema.names)})
         return _without_text_line_ends(lines) if self._dialect == names.PLAIN else lines
 
 
@@ -114,24 +119,6 @@ class RowsChunk:
         return self._maker.finished(self._rows)
 
 
-def _line(row: Row) -> bytes:
-    try:
-        return orjson.dumps(row, option=_OPTIONS)
-    except TypeError as exc:
-        raise UncarriableValue(
-            f"Column {_culprit(row)!r} holds a value that JSON has no form for: {exc}."
-        ) from exc
-
-
-def _culprit(row: Row) -> str:
-    for name, value in row.items():
-        try:
-            orjson.dumps({name: value}, option=_OPTIONS)
-        except TypeError:
-            return name
-    return next(iter(row))
-
-
 def _without_text_line_ends(lines: bytes) -> bytes:
     if lines.isascii() or not _may_hold_line_ends(lines):
         return lines
@@ -143,10 +130,13 @@ def _without_text_line_ends(lines: bytes) -> bytes:
 def _may_hold_line_ends(lines: bytes) -> bool:
     """Look for C2 85 and E2 80 A8..A9, several times faster than ``bytes.find`` does."""
     held = np.frombuffer(lines, dtype=np.uint8)
-    leads = np.flatnonzero((held & 0xDF) == 0xC2)
-    # Text is whole UTF-8 and ends with a line end: two bytes follow the lead of three.
-    second, third = held[leads + 1], held.take(leads + 2, mode="clip")
-    return bool(((second == 0x85) | ((second == 0x80) & ((third & 0xFE) == 0xA8))).any())
+    for begin in range(0, len(held), _SCANNED_BYTES):
+        leads = np.flatnonzero((held[begin : begin + _SCANNED_BYTES] & 0xDF) == 0xC2) + begin
+        # Text is whole UTF-8 and ends with a line end: two bytes follow the lead of three.
+        second, third = held[leads + 1], held.take(leads + 2, mode="clip")
+        if ((second == 0x85) | ((second == 0x80) & ((third & 0xFE) == 0xA8))).any():
+            return True
+    return False
 
 
 def _restored_row(row: Row, restore: Callable[[Row], Row]) -> Row:

@@ -25,6 +25,7 @@ from . import names
 from .columns import Converter, Dialect, is_number
 
 BYTES_TAG = "__bytes_b64__"
+BYTES_BEFORE, BYTES_AFTER = b'{"' + BYTES_TAG.encode() + b'":"', b'"}'
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -89,7 +90,7 @@ def _pylist(array: pa.Array) -> list[Any]:
 
 
 def _tagged_bytes(value: bytes) -> orjson.Fragment:
-    return orjson.Fragment(b'{"' + BYTES_TAG.encode() + b'":"' + b64encode(value) + b'"}')
+    return orjson.Fragment(BYTES_BEFORE + b64encode(value) + BYTES_AFTER)
 
 
 def _leaf(type_: pa.DataType) -> Converter | None:
