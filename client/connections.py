@@ -47,6 +47,10 @@ class Hold:
         if self.broken:
             raise ConnectionAbortedError("The reader has stopped.")
 
+    def release(self) -> None:
+        """Give up the claim on all connections: none of the reader's requests is under way."""
+        self._connections.clear()
+
     def break_off(self) -> None:
         """End whatever the reader waits for, and every request it sends from now on."""
         self.broken = True

@@ -17,6 +17,10 @@ Item = TypeVar("Item")
 
 THREAD_NAME = "fdss-read-ahead"
 JOIN_TIMEOUT_S = 1.0
+FINISH_TIMEOUT_S = 0.1
+# A thread that is still inside Arrow when the interpreter goes ends the process with an abort;
+# it may be in the middle of a connection attempt, and the machine busy.
+LAST_JOIN_TIMEOUT_S = 15.0
 ALIVE_CHECK_S = 1.0
 
 
@@ -148,6 +152,14 @@ class ReadAhead(Generic[Item]):
         """Return whether this process reads ahead; a fork's child has to begin its own."""
         return self._flow.belongs_here()
 
+    def finish(self) -> None:
+        """Wait a moment for the thread to find the end behind the last item.
+
+        A connection that was read to its end lives on; one that is broken off does not.
+        """
+        if self._flow.belongs_here():
+            self._thread.join(FINISH_TIMEOUT_S)
+
     def close(self) -> None:
         """End the thread and the connection it reads from."""
         self._stop()
@@ -163,6 +175,10 @@ def _close_all() -> None:
     """End every thread before the interpreter takes itself apart around it."""
     for ahead in list(_running):
         ahead.close()
+    # Also those that were told to end a moment ago, when nobody held them any more.
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join(LAST_JOIN_TIMEOUT_S)
 
 
 def _fill(flow: Flow[Item], source: Source[Item]) -> None:
@@ -171,6 +187,8 @@ def _fill(flow: Flow[Item], source: Source[Item]) -> None:
         with contextlib.closing(source(flow)) as items:
             for item, size_bytes in items:
                 flow.put(item, size_bytes)
+        # All was read: whoever stops the flow from now on leaves its connections to others.
+        flow.hold.release()
     except Stopped:
         return
     except BaseException as exc:  # the edge of the thread: the consumer raises it

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import requests
 
@@ -17,19 +16,15 @@ from fdss.wire import names
 from .blocks import Blocks
 from .bodies import page_chunks
 from .connections import Hold
+from .link import MAX_PAGE_BYTES, Link, PageSize
 from .pages import Page, Transfer, asked_page, checked_types
 from .readahead import THREAD_NAME, Flow
 from .session import ServerSession
 
-FIRST_PAGE_ROWS = 256
-FIRST_PAGE_BYTES = 1 << 20
-MAX_PAGE_BYTES = 16 << 20
-
-# A page that takes half a second hides round trips, and is soon fetched again when it is cut.
-PAGE_S = 0.5
-# From so far away that it cannot be the server's own work, and slower than this, compressed rows
-# come faster. A tunnel to another site ends on this machine, so the address tells nothing.
-DISTANT_S = 0.02
+# Over a distant link the next page is asked for when the present one has so many waits to go.
+# Earlier, both would share the link and end together, and leave it idle for a round trip.
+WAITS_AHEAD = 3.0
+# Slower than this over a distant link, compressed rows come faster.
 SLOW_BYTES_S = 32 << 20
 
 
@@ -42,6 +37,8 @@ class Served:
         fingerprint: Content fingerprint; None from a server that has none.
         maker: Makes the values ``datasets`` gives.
         transfer: How rows are brought here.
+        link: What is known of the way to the server.
+        row_bytes: Bytes of a row by columns, of those that were read before.
     """
 
     session: ServerSession
@@ -50,46 +47,8 @@ class Served:
     fingerprint: str | None
     maker: RowMaker
     transfer: Transfer = Transfer()
-
-
-class PageSize:
-    """How many rows a page asks for: 256, then by their measured bytes and the measured rate.
-
-    Pages begin at 1 MiB and double up to the bytes that arrive in half a second, or 16 MiB.
-
-    Attributes:
-        page_bytes: What the next page is expected to take.
-        rate: Bytes a second while rows arrived; 0.0 before any did.
-    """
-
-    def __init__(self, most_bytes: int = MAX_PAGE_BYTES) -> None:
-        self.page_bytes = min(FIRST_PAGE_BYTES, most_bytes)
-        self.rate = 0.0
-        self._most_bytes = most_bytes
-        self._row_bytes = 0.0
-
-    @property
-    def is_measured(self) -> bool:
-        """Return whether the size of rows is known."""
-        return self._row_bytes > 0
-
-    def next_rows(self) -> int:
-        """Return the rows of the next page, 1 or more."""
-        if not self.is_measured:
-            return FIRST_PAGE_ROWS
-        rows = max(1, int(self.page_bytes / self._row_bytes))
-        fitting = max(FIRST_PAGE_BYTES, int(self.rate * PAGE_S))
-        self.page_bytes = min(2 * self.page_bytes, fitting, self._most_bytes)
-        return rows
-
-    def expected_bytes(self, rows: int) -> int:
-        """Return what some rows are expected to take; 0 before any were measured."""
-        return int(rows * self._row_bytes)
-
-    def measure(self, rows: int, size_bytes: int, seconds: float) -> None:
-        """Take in how large the rows of the present page are, and how fast they came."""
-        self._row_bytes = size_bytes / rows
-        self.rate = size_bytes / max(seconds, 1e-6)
+    link: Link = field(default_factory=Link)
+    row_bytes: dict[tuple[str, ...] | None, float] = field(default_factory=dict)
 
 
 class Batches:
@@ -126,10 +85,12 @@ class PageReader:
         self._served = served
         self._selection = selection
         self._size = PageSize(min(most_bytes, MAX_PAGE_BYTES))
+        row_bytes = served.row_bytes.get(selection.columns)
+        if row_bytes is not None and served.link.is_distant:
+            self._size.measure(row_bytes, served.link.rate())
+            self._size.leap()
         self._batches = Batches()
         self._blocks = Blocks()
-        self._is_slow = False
-        self._least_wait_s = math.inf
 
     def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
         """Yield the rows from the ``begin``-th of the selection on, with their size in bytes.
@@ -167,7 +128,7 @@ class PageReader:
         if served.fingerprint is not None:
             headers["If-Match"] = f'"{served.fingerprint}"'
         path = names.iter_path(served.handle)
-        parameters = served.transfer.parameters(self._is_slow)
+        parameters = served.transfer.parameters(served.link.is_slow)
         return lambda page: served.session.stream(
             path, page.parameters | parameters, headers=headers, hold=hold
         )
@@ -179,7 +140,7 @@ class PageReader:
         served, rest_rows = self._served, answer.page.rows
         size_bytes, reading_s = 0, 0.0
         with answer.response() as response:
-            self._least_wait_s = min(self._least_wait_s, answer.waited_s)
+            served.link.least_wait_s = min(served.link.least_wait_s, answer.waited_s)
             types = checked_types(response, answer.page, served.fingerprint)
             yield None, 0, rest_rows
             begun_s = time.perf_counter()
@@ -191,17 +152,34 @@ class PageReader:
                 if len(chunk) < rest_rows < answer.page.rows:
                     self._batches.learn(answer.first + answer.page.rows - rest_rows, len(chunk))
                 rest_rows -= len(chunk)
-                self._size.measure(answer.page.rows - rest_rows, size_bytes, reading_s)
+                self._measure(answer.page.rows - rest_rows, size_bytes, reading_s)
                 yield chunk, chunk_bytes, rest_rows
                 begun_s = time.perf_counter()
+        served.link.add(size_bytes, reading_s)
+
+    def _measure(self, rows: int, size_bytes: int, seconds: float) -> None:
+        link, row_bytes = self._served.link, size_bytes / rows
+        self._served.row_bytes[self._selection.columns] = row_bytes
+        self._size.measure(row_bytes, link.rate(size_bytes, seconds))
+        if link.is_distant:
+            self._size.leap()
         # Compressed rows come faster than the link is, so what was slow stays slow.
-        is_slow = self._is_slow or self._size.rate < SLOW_BYTES_S
-        self._is_slow = is_slow and self._least_wait_s >= DISTANT_S
+        link.is_slow = link.is_distant and (link.is_slow or self._size.rate < SLOW_BYTES_S)
 
     def _is_next_due(self, begin: int, rest_rows: int, flow: Flow[Chunk]) -> bool:
         rest_bytes = self._size.expected_bytes(rest_rows)
         is_more = begin < len(self._selection) and self._size.is_measured
-        return is_more and flow.has_room(rest_bytes + self._size.page_bytes)
+        return (
+            is_more
+            and self._is_near_end(rest_bytes)
+            and flow.has_room(rest_bytes + self._size.page_bytes)
+        )
+
+    def _is_near_end(self, rest_bytes: int) -> bool:
+        link = self._served.link
+        return not link.is_distant or rest_bytes <= (
+            self._size.rate * link.least_wait_s * WAITS_AHEAD
+        )
 
 
 class _Answer:

@@ -15,6 +15,7 @@ from fdss.rows import RowMaker
 from fdss.wire import names
 from fdss.wire.ndjson import RowsChunk
 
+from .link import Link
 from .pages import Transfer
 from .readahead import ReadAhead
 from .reading import PageReader, Served
@@ -111,6 +112,8 @@ class RemoteBackend:
         self._handle = handle
         self._transfer = transfer or Transfer()
         self._description = description
+        self._link = Link()
+        self._row_bytes: dict[tuple[str, ...] | None, float] = {}
 
     def __repr__(self) -> str:
         return f"RemoteBackend({self.url!r}, {self.handle!r})"
@@ -169,6 +172,7 @@ class RemoteBackend:
                     chunk = next(ahead)
                     done += len(chunk)
                     yield chunk
+                ahead.finish()
             finally:
                 ahead.close()
 
@@ -181,7 +185,14 @@ class RemoteBackend:
             )
         maker = RowMaker(told.features, selection.columns if told.features else None)
         return Served(
-            self._session, self._handle, told.length, told.fingerprint, maker, self._transfer
+            self._session,
+            self._handle,
+            told.length,
+            told.fingerprint,
+            maker,
+            self._transfer,
+            self._link,
+            self._row_bytes,
         )
 
     def _described(self) -> Description:

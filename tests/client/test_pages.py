@@ -24,9 +24,10 @@ from raw_server import (
 )
 
 from fdss.backend import Row, Selection
+from fdss.client.link import Link, PageSize
 from fdss.client.pages import Transfer, asked_page
 from fdss.client.readahead import THREAD_NAME, ReadAhead
-from fdss.client.reading import Batches, PageReader, PageSize, Served
+from fdss.client.reading import Batches, PageReader, Served
 from fdss.client.remote import RemoteBackend
 from fdss.client.session import READ_TIMEOUT_S, ServerSession
 from fdss.errors import (
@@ -302,10 +303,30 @@ def test_pages_grow_with_measured_rows() -> None:
     grown = []
     for _ in range(7):
         grown.append(size.next_rows())
-        size.measure(256, 256 * 1024, seconds=1e-4)
+        size.measure(row_bytes=1024, rate=1e9)
     assert grown == [256, 1024, 2048, 4096, 8192, 16384, 16384]
-    size.measure(1, 100 << 20, seconds=1e-4)
+    size.measure(row_bytes=100 << 20, rate=1e9)
     assert size.next_rows() == 1
+
+
+def test_pages_of_a_distant_link_need_no_steps() -> None:
+    """A page leaps to the bytes that arrive in half a second, but not beyond 16 MiB."""
+    for rate, expected in ((8 << 20, 4096), (1 << 30, 16384), (1 << 10, 1024)):
+        size = PageSize()
+        size.measure(row_bytes=1024, rate=rate)
+        size.leap()
+
+        assert size.next_rows() == expected
+
+
+def test_neighbours_that_share_a_link_give_its_speed_together() -> None:
+    """A page that came slowly beside the next, and the next that came at once, are one speed."""
+    link = Link()
+    link.add(1000, 1.5)
+    link.add(1000, 0.25)
+
+    assert link.rate() == 1500
+    assert link.rate(500, 1.0) == 1000
 
 
 def test_pages_end_where_batches_end() -> None:
@@ -480,7 +501,7 @@ def test_pages_of_a_slow_link_take_half_a_second() -> None:
         size = PageSize()
         for _ in range(6):
             rows = size.next_rows()
-            size.measure(256, 256 * 1024, seconds=256 * 1024 / rate)
+            size.measure(row_bytes=1024, rate=rate)
 
         assert rows == expected
 
