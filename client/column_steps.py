@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from .batches import Columns, without
 from .formats import Form, Renaming
 from .formats_blocks import Block, Kinds
 from .nodes import Batching, BatchNode, Node, RowNode, SeeingNode, State
+from .shares import Numbering
 from .steps import Formatted, Step
 
 
@@ -30,7 +31,7 @@ class ColumnNode(SeeingNode):
         source: Node,
         names: Callable[[Columns], dict[str, str]],
         state: State | None,
-        seen: int,
+        seen: Numbering,
     ) -> None:
         super().__init__(source, state, seen)
         self._names = names
@@ -65,7 +66,9 @@ class ColumnStep(Step):
         """Return the features of the new columns."""
         return told and {new: told[old] for new, old in self.names(tuple(told)).items()}
 
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node."""
         return ColumnNode(source, self.names, state, seen)
 
@@ -125,36 +128,49 @@ class RenameColumn(ColumnStep):
 
 @dataclass(frozen=True)
 class IndexColumn(Formatted):
-    """Add each row's number as a column."""
+    """Add each row's number as a column.
+
+    Attributes:
+        first: Number of the first row.
+    """
 
     column: str
+    first: int = 0
 
     keeps_places: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
-        """Return the name with the column."""
-        return f"index:{self.column}"
+        """Return the name with the column and the first number."""
+        return f"index:{self.column}{f':{self.first}' if self.first else ''}"
+
+    def skipping(self, rows: int) -> IndexColumn:
+        """Return the step that goes on counting behind the rows that are left out."""
+        return replace(self, first=self.first + rows)
 
     def columns_after(self, columns: Columns | None) -> Columns | None:
         """Return the columns and the new one."""
-        return columns and (*(name for name in columns if name != self.column), self.column)
+        if columns is None:
+            return None
+        return (*(name for name in columns if name != self.column), self.column)
 
     def features_after(self, told: FeaturesJson | None) -> FeaturesJson | None:
         """Return the features and that of the new column."""
         index = {"dtype": "int64", "_type": "Value"}
-        return told and {**without(told, (self.column,)), self.column: index}
+        return None if told is None else {**without(told, (self.column,)), self.column: index}
 
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node."""
         if not self.format.is_table:
             return RowNode(source, self.row, self.format.given_rows(told), state, seen)
         after = self.features_after(told)
         kinds = None if after is None else Kinds(after)
 
-        def function(block: Block, rows: int, first: int) -> Block:
+        def function(block: Block, rows: list[int]) -> Block:
             kept = [name for name in block.table.column_names if name != self.column]
-            numbers = pa.array(range(first, first + rows), pa.int64())
+            numbers = pa.array([self.first + row for row in rows], pa.int64())
             table = block.table.select(kept).append_column(self.column, numbers)
             return Block(table, kinds)
 
@@ -163,4 +179,4 @@ class IndexColumn(Formatted):
 
     def row(self, row: Row, index: int) -> Row:
         """Return the row with its number."""
-        return {**without(row, (self.column,)), self.column: index}
+        return {**without(row, (self.column,)), self.column: self.first + index}

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fdss.backend import Backend, Row
 from fdss.errors import BadParameter, StateRefused
 
-from .epochs import Epoch
-from .iteration import Cursor, Pipeline, RowIterator, current_worker
+from .distributing import Distributing
+from .elastic import adopted
+from .epochs import Epoch, Start
+from .iteration import Cursor, RowIterator, current_worker
 from .lengths import Lengths
 from .nodes import Batching, State
-from .states import ENDED_KEY, EPOCH_KEY, WORKER_KEY, check_state
-from .transforms import Transforms, check_count
+from .pipeline import Pipeline
+from .ranks import Beginning
+from .states import DISTRIBUTION_KEY, ENDED_KEY, EPOCH_KEY, RANK_KEY, WORKER_KEY
+from .transforms import check_count
 from .view import View
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -30,7 +37,7 @@ else:
     from torch.utils.data import IterableDataset as _IterableDataset
 
 
-class ComposableIterableDataset(Transforms, _IterableDataset):
+class ComposableIterableDataset(Distributing, _IterableDataset):
     """Rows of a backend, sliced, shuffled and mapped, as an iterable that can be resumed.
 
     Every method returns a new dataset and leaves this one as it is; two loops over one dataset
@@ -39,7 +46,8 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
 
     ``slice``, ``select``, ``shard`` and ``shuffle`` choose among the rows of the source wherever
     they stand in the chain; ``take`` and ``skip`` count the rows that come out of the steps
-    before them. In a DataLoader worker an iterator gives a contiguous part of the rows.
+    before them. In a DataLoader worker an iterator gives a contiguous part of the rows; of a rank
+    (``distribute``) every n-th of its batches.
 
     Args:
         backend: Where the rows are.
@@ -61,6 +69,7 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         self._lengths = Lengths(length_estimate, reset_length_on_iter)
         self._pipeline = Pipeline(backend, View.whole(len(backend)))
         self._epoch = Epoch()
+        self._start = None
         self._resume: State | None = None
         self._cursor: Cursor | None = None
 
@@ -106,16 +115,18 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
 
     def __len__(self) -> int:
         """Return the number of rows that come out, or its estimate (``length_estimate``)."""
-        return self._lengths.estimate(len(self._pipeline.view), steps=not self._outputs_are_places)
+        return self._lengths.estimate(self._pipeline.input_rows, steps=not self._outputs_are_places)
 
     def get_length_stats(self) -> dict[str, Any]:
         """Return what is known of the length: the mode, the counts, the estimate."""
-        return self._lengths.stats(len(self._pipeline.view), steps=not self._outputs_are_places)
+        return self._lengths.stats(self._pipeline.input_rows, steps=not self._outputs_are_places)
 
     def __repr__(self) -> str:
         steps = "".join(f".{step.name}" for step in self._pipeline.steps)
         path = self.load_args.get("path", type(self.backend).__name__)
-        return f"<{type(self).__name__} {path} rows={len(self._pipeline.view)}{steps}>"
+        ranks = self._pipeline.ranks
+        rank = "" if ranks is None else f" rank={ranks.rank}/{ranks.world_size}"
+        return f"<{type(self).__name__} {path} rows={self._pipeline.input_rows}{rank}{steps}>"
 
     # ---- iterating and resuming
 
@@ -144,10 +155,20 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
             epoch: 0 or more. A loaded state of another epoch is given up.
         """
         check_count("set_epoch", epoch)
+        is_other = epoch != self.epoch
         self._epoch.number = epoch
         self._epoch.is_named = True
         if self._resume is not None and self._resume[EPOCH_KEY] != epoch:
+            if not self._resume[ENDED_KEY] and not (self._start and self._start.has_begun):
+                # A loop that counts its epochs from 0 would lose its place without a word.
+                _log.warning(
+                    "set_epoch(%d) gives up the loaded state, which stands in epoch %d.",
+                    epoch,
+                    self._resume[EPOCH_KEY],
+                )
             self._resume = None
+        if is_other:
+            self._begin_at(self._resume)
 
     def state_dict(self) -> State:
         """Return where the newest iterator stands, as JSON values; at first, the start."""
@@ -157,25 +178,33 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
             return Cursor(self._pipeline, self.epoch, Lengths()).state()
         return self._cursor.state()
 
-    def load_state_dict(self, state: State, *, strict: bool = True) -> None:
+    def load_state_dict(self, state: State | Sequence[State], *, strict: bool = True) -> None:
         """Let the next iteration begin behind the last row of a saved state.
 
         A state from the exact end of an epoch begins the next one; but of an epoch that
-        ``set_epoch`` has named, before or after, nothing is left.
+        ``set_epoch`` has named, before or after, nothing is left. ``distribute`` says which states
+        load under other ranks; a list of the states of all ranks always does.
 
         Args:
+            state: What ``state_dict`` or ``state_after`` returned, or a list of what it returned
+                on each rank, in their order (``merge_states``).
             strict: Refuse the state when the content, view or steps differ from those it was
                 saved with.
 
         Raises:
             StateRefused: It belongs to another pipeline; the message names what differs.
         """
+        if isinstance(state, list | tuple):
+            state = self._merged(state, strict=strict).state
         worker = _worker_of(state)
         pipeline = self._pipeline.for_worker(*worker) if worker else self._pipeline
-        self._resume = check_state(state, pipeline.identity(), strict=strict)
-        if worker is None:
-            named = self._epoch.is_named and self.epoch == state[EPOCH_KEY]
-            self._epoch.number = state[EPOCH_KEY] + (bool(state[ENDED_KEY]) and not named)
+        state = self._resume = adopted(state, pipeline, strict=strict)
+        if worker is not None:
+            return
+        named = self._epoch.is_named and self.epoch == state[EPOCH_KEY]
+        is_over = bool(state[ENDED_KEY]) and not named
+        self._epoch.number = state[EPOCH_KEY] + is_over
+        self._begin_at(None if is_over else state)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cursor": None}
@@ -187,19 +216,27 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         worker = current_worker()
         if worker is not None:
             pipeline = pipeline.for_worker(*worker)
+        begin = Beginning()
+        if self._start is not None:
+            begin = self._start.begin(None if worker is None else worker[0])
         state, self._resume = self._resume, None
+        if state is not None and worker is not None and _is_of_all_ranks(state):
+            # The start has it, for one pass: a copy of this dataset may begin many.
+            state = None
         if state is not None:
             _check_worker(state, worker)
             if worker is not None:
                 epoch = state[EPOCH_KEY]
             elif state[ENDED_KEY] and state[EPOCH_KEY] != epoch:
                 state = None
-        self._cursor = Cursor(pipeline, epoch, self._lengths, state, batching)
-        return RowIterator(self._cursor, self._epoch)
+        self._cursor = Cursor(pipeline, epoch, self._lengths, state, batching, begin)
+        return RowIterator(self._cursor, self._epoch, self._start)
 
     def _with(self, **changes: Any) -> ComposableIterableDataset:
         changed = self._fresh()
         changed._pipeline = replace(self._pipeline, **changes)
+        if changed._pipeline.ranks is not None:
+            changed._start = Start()
         return changed
 
     def _fresh(self) -> ComposableIterableDataset:
@@ -207,8 +244,14 @@ class ComposableIterableDataset(Transforms, _IterableDataset):
         copy.__dict__.update(self.__dict__)
         copy._lengths = Lengths(self._lengths.mode, self._lengths.reset_on_iter)
         copy._epoch = Epoch(self.epoch)
+        copy._start = None if self._start is None else Start()
         copy._resume = copy._cursor = None
         return copy
+
+
+def _is_of_all_ranks(state: State) -> bool:
+    told = state.get(DISTRIBUTION_KEY)
+    return told is not None and told[RANK_KEY] is None
 
 
 def _check_worker(state: State, worker: tuple[int, int] | None) -> None:

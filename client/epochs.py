@@ -1,11 +1,17 @@
-"""The number of an epoch, which DataLoader workers read and the main process sets."""
+"""What DataLoader workers read and the main process sets: the epoch, and where a pass begins."""
 
 from __future__ import annotations
 
 from ctypes import c_uint64
 from multiprocessing.context import get_spawning_popen
-from multiprocessing.sharedctypes import RawValue
+from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import Any
+
+from fdss.errors import BadParameter
+
+from .ranks import Beginning
+
+MAX_WORKERS = 1024
 
 
 class Epoch:
@@ -44,3 +50,69 @@ def _attached(shared: Any) -> Epoch:
     epoch = Epoch()
     epoch._shared = shared
     return epoch
+
+
+class Start:
+    """Where the passes of a rank begin, in memory that worker processes share.
+
+    A loaded state is where one pass begins, those after it begin at the first row. The main
+    process never hears when a DataLoader begins one, so each worker counts its own.
+    """
+
+    _BEGAN, _PLACE, _OUTSIDE, _WORKERS = range(4)
+
+    def __init__(self) -> None:
+        self._shared = RawArray(c_uint64, self._WORKERS + MAX_WORKERS)
+
+    @property
+    def newest(self) -> Beginning:
+        """Return where the newest pass has begun; before any, where the first one will."""
+        return self._of_pass(self._shared[self._WORKERS])
+
+    @property
+    def has_begun(self) -> bool:
+        """Return whether a pass has begun where it was said last."""
+        return bool(self._shared[self._OUTSIDE] or self._shared[self._WORKERS])
+
+    def load(self, begin: Beginning) -> None:
+        """Let the next pass begin elsewhere."""
+        self._shared[self._BEGAN], self._shared[self._PLACE] = begin.began, begin.place
+        for at in range(self._OUTSIDE, len(self._shared)):
+            self._shared[at] = 0
+
+    def go_on(self, begin: Beginning) -> None:
+        """Say that a pass of this process, which has begun, goes on from elsewhere."""
+        self.load(begin)
+        self.begin(None)
+
+    def begin(self, worker: int | None) -> Beginning:
+        """Return where a pass that begins now does, in a worker or outside of one.
+
+        Raises:
+            BadParameter: The worker's number is 1,024 or more.
+        """
+        if worker is None:
+            self._shared[self._OUTSIDE] += 1
+            return self.newest
+        if worker >= MAX_WORKERS:
+            raise BadParameter(f"A rank has at most {MAX_WORKERS} DataLoader workers.")
+        self._shared[self._WORKERS + worker] += 1
+        return self._of_pass(self._shared[self._WORKERS + worker])
+
+    def _of_pass(self, passes: int) -> Beginning:
+        if passes + self._shared[self._OUTSIDE] > 1:
+            return Beginning()
+        return Beginning(self._shared[self._BEGAN], self._shared[self._PLACE])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        shared = self._shared if get_spawning_popen() is not None else list(self._shared)
+        return _started, (shared,)
+
+
+def _started(shared: Any) -> Start:
+    start = Start()
+    if isinstance(shared, list):
+        start._shared[:] = shared
+    else:
+        start._shared = shared
+    return start

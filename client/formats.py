@@ -14,7 +14,7 @@ from fdss.backend import Chunk, FeaturesJson, Row
 from fdss.rows import RowMaker
 
 from .batches import batch_of
-from .formats_blocks import Block, BlockRow, Kinds, block_of, joined, table_of
+from .formats_blocks import Block, BlockRow, Kinds, block_of, check_columns, joined, table_of
 
 
 class Form:
@@ -188,8 +188,16 @@ class Renaming(Form):
     def _block(self, block: Block) -> Block:
         return block.renamed(self._names(tuple(block.table.column_names)))
 
-    def _row(self, row: Row) -> Row:
-        return {new: row[old] for new, old in self._names(tuple(row)).items()}
+    def _row(self, row: Any) -> Any:
+        # A row that a program made may be None; it has no columns, old or new.
+        if row is None:
+            return None
+        names = self._names(tuple(row))
+        try:
+            return {new: row[old] for new, old in names.items()}
+        except KeyError:
+            check_columns(row, names.values())
+            raise
 
 
 class Format(ABC):

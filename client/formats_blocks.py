@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from fdss.backend import Chunk, FeaturesJson, Row
-from fdss.errors import UncarriableValue, UnsupportedStep
+from fdss.errors import UncarriableValue, UnknownColumn, UnsupportedStep
 from fdss.features import LIST_FEATURES, features_of, storage_type
 from fdss.rows import BatchChunk, is_plain, typed
 
@@ -57,6 +57,17 @@ class Kinds:
         return Kinds(lists_of(self.told))
 
 
+def check_columns(present: Collection[str], wanted: Iterable[str]) -> None:
+    """Refuse columns that a row or a table does not have.
+
+    Raises:
+        UnknownColumn: One is not there.
+    """
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise UnknownColumn(f"A row has no column {missing[0]!r}; it has {sorted(present)}.")
+
+
 def lists_of(told: FeaturesJson) -> FeaturesJson:
     """Return the features of rows that hold many rows each."""
     return {name: {"feature": feature, "_type": "List"} for name, feature in told.items()}
@@ -95,6 +106,7 @@ class Block:
 
     def renamed(self, names: Mapping[str, str]) -> Block:
         """Return other columns; ``names`` gives the old name of every new one."""
+        check_columns(self.table.column_names, names.values())
         table = self.table.select(list(names.values())).rename_columns(list(names))
         return Block(table, None if self.kinds is None else self.kinds.renamed(names))
 
@@ -106,6 +118,8 @@ class Block:
         """Return the columns with the types that ``datasets`` has for them."""
         if self.kinds is None or self.table.schema.equals(self.kinds.schema, check_metadata=True):
             return self.table
+        if not self.kinds.told:
+            return _bare(len(self))
         schema, present = self.kinds.schema, set(self.table.column_names)
         columns = [
             typed(self.table.column(field.name), field.type)
@@ -117,6 +131,8 @@ class Block:
 
     def gathered(self) -> Block:
         """Return one row that holds all of them, a list a column."""
+        if not self.table.num_columns:
+            return Block(_bare(1), self.kinds)
         columns = [
             pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), self.column(name))
             for name in self.table.column_names
@@ -156,7 +172,7 @@ def joined(rows: list[BlockRow]) -> Block:
         return Block(_concatenated(pieces), rows[0].block.kinds)
     except pa.ArrowInvalid as exc:
         raise UncarriableValue(
-            f"Tables that a function returned do not fit together: {exc}.",
+            f"Tables that come one after the other do not fit together: {exc}.",
             hint="return columns of the same names and types for every batch",
         ) from exc
 
@@ -201,7 +217,10 @@ def table_of(rows: list[Row]) -> pa.Table:
     """Return rows of no known types as columns, typed by their values."""
     from datasets.features.features import cast_to_python_objects
 
-    return pa.table(cast_to_python_objects(batch_of(rows), only_1d_for_numpy=True))
+    columns = batch_of(rows)
+    if not columns:
+        return _bare(len(rows))
+    return pa.table(cast_to_python_objects(columns, only_1d_for_numpy=True))
 
 
 def rebatched(
@@ -236,7 +255,18 @@ def _batch(pieces: list[Piece], kinds: Kinds | None) -> Block | list[Row]:
 
 
 def _concatenated(tables: list[Any]) -> pa.Table:
-    return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+    if len(tables) == 1:
+        return tables[0]
+    if not any(table.num_columns for table in tables):
+        return _bare(sum(table.num_rows for table in tables))
+    alike = all(table.column_names == tables[0].column_names for table in tables)
+    # A column of nulls or of empty lists, whose type its values do not tell, takes that of others.
+    return pa.concat_tables(tables, promote_options="default" if alike else "none")
+
+
+def _bare(rows: int) -> pa.Table:
+    """Return a table of rows without columns, which Arrow makes only of one that had some."""
+    return pa.table({"": pa.nulls(rows)}).select([])
 
 
 def _holds_media(feature: Any) -> bool:

@@ -133,7 +133,7 @@ class TensorRows(TensorForm):
         if slow is not None:
             rows = [self._slow(formatter, slow.slice(at, 1)) for at in range(len(block))]
             made |= {name: [row[name] for row in rows] for name in slow.column_names}
-        return rows_of(made)
+        return rows_of(made, len(block))
 
     def _fast(self, column: pa.Array) -> Any:
         return self._columns.rows(column)
@@ -187,11 +187,11 @@ class TensorKept(TensorColumns):
     def of_block(self, block: Block) -> tuple[dict[str, Any], list[Row]]:
         """Return columns and rows."""
         columns = super().of_block(block)
-        return columns, rows_of(columns)
+        return columns, rows_of(columns, len(block))
 
     def _tensorized(self, rows: list[Row]) -> tuple[dict[str, Any], list[Row]]:
         columns = super()._tensorized(rows)
-        return columns, rows_of(columns)
+        return columns, rows_of(columns, len(rows))
 
 
 def _formatter(name: str, features: Any) -> Any:

@@ -16,6 +16,7 @@ from .batches import Columns, rows_of, without
 from .formats_blocks import Block, Kinds
 from .formats_tables import TableFormat, table_made
 from .nodes import DROPPED, Batching, BatchNode, Node, RowNode, State
+from .shares import Numbering
 from .steps import Call, Formatted
 
 
@@ -42,10 +43,12 @@ class FunctionStep(Formatted):
         """
 
     @abstractmethod
-    def open_dicts(self, source: Node, state: State | None, seen: int) -> Node:
+    def open_dicts(self, source: Node, state: State | None, seen: Numbering) -> Node:
         """Return the node, in a format whose rows are dicts."""
 
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node."""
         if not isinstance(self.format, TableFormat):
             return self.open_dicts(source, state, seen)
@@ -58,11 +61,11 @@ class FunctionStep(Formatted):
             seen=seen,
         )
 
-    def _on_table(self, block: Block, rows: int, first: int) -> Block:
+    def _on_table(self, block: Block, numbers: list[int]) -> Block:
         assert isinstance(self.format, TableFormat)
         is_typed = self.call.input_columns is not None
         given = block.typed() if is_typed else self.format.table(block)
-        return self.table(block, given, _numbers(first, rows) if self.is_batched else first)
+        return self.table(block, given, numbers if self.is_batched else numbers[0])
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,12 @@ class Map(MapStep):
         """Return what identifies the step."""
         return "map"
 
-    def open_dicts(self, source: Node, state: State | None, seen: int) -> Node:
+    @property
+    def is_one_to_one(self) -> bool:
+        """Return whether no row becomes two, as a table may that the function returns."""
+        return not self.format.is_table
+
+    def open_dicts(self, source: Node, state: State | None, seen: Numbering) -> Node:
         """Return the node."""
         return RowNode(source, self.row, self.format.given_rows(None), state, seen)
 
@@ -136,7 +144,7 @@ class BatchMap(MapStep):
         """Return the name with the size of the batches, which a state depends on."""
         return f"map:{self.batch_rows}{':drop-last' * self.drop_last}"
 
-    def open_dicts(self, source: Node, state: State | None, seen: int) -> Node:
+    def open_dicts(self, source: Node, state: State | None, seen: Numbering) -> Node:
         """Return the node."""
         return BatchNode(
             source,
@@ -147,20 +155,20 @@ class BatchMap(MapStep):
             seen=seen,
         )
 
-    def batch(self, batch: dict[str, Any], rows: int, first: int) -> list[Row]:
+    def batch(self, batch: dict[str, Any], numbers: list[int]) -> list[Row]:
         """Return the merged rows.
 
         Raises:
             BadRequest: The columns that would come out have different lengths.
         """
-        result = self.call(batch, _numbers(first, rows))
+        result = self.call(batch, numbers)
         _check_mapping(self.call, result)
         merged = {**without(batch, self.remove_columns), **result}
         lengths = {name: len(values) for name, values in merged.items()}
         if len(set(lengths.values())) > 1:
             raise BadRequest(
                 f"map({self.call.label}) made columns of different lengths of a batch of "
-                f"{rows} rows: {lengths}.",
+                f"{len(numbers)} rows: {lengths}.",
                 hint="name the columns that do not fit the new rows in remove_columns=",
             )
         return rows_of(merged)
@@ -190,7 +198,7 @@ class Filter(FilterStep):
         """Return what identifies the step."""
         return "filter"
 
-    def open_dicts(self, source: Node, state: State | None, seen: int) -> Node:
+    def open_dicts(self, source: Node, state: State | None, seen: Numbering) -> Node:
         """Return the node."""
         return RowNode(source, self.row, self.format.given_rows(None), state, seen)
 
@@ -216,7 +224,7 @@ class BatchFilter(FilterStep):
         """Return the name with the size of the batches, which a state depends on."""
         return f"filter:{self.batch_rows}"
 
-    def open_dicts(self, source: Node, state: State | None, seen: int) -> Node:
+    def open_dicts(self, source: Node, state: State | None, seen: Numbering) -> Node:
         """Return the node."""
         return BatchNode(
             source,
@@ -227,20 +235,16 @@ class BatchFilter(FilterStep):
             seen=seen,
         )
 
-    def batch(self, kept: Any, rows: int, first: int) -> list[Row]:
+    def batch(self, kept: Any, numbers: list[int]) -> list[Row]:
         """Return the rows that are kept.
 
         Raises:
             BadRequest: There is not one answer for each row.
         """
         batch, of_rows = kept
-        answers = list(self.call(batch, _numbers(first, rows)))
-        _check_answers(self.call, len(answers), rows)
+        answers = list(self.call(batch, numbers))
+        _check_answers(self.call, len(answers), len(numbers))
         return [row for row, keep in zip(of_rows, answers, strict=True) if keep]
-
-
-def _numbers(first: int, rows: int) -> list[int]:
-    return list(range(first, first + rows))
 
 
 def _check_answers(call: Call, answers: int, rows: int) -> None:

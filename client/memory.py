@@ -81,8 +81,7 @@ class InMemoryBackend:
             )
         order = Order(len(selection.rows), selection.seed, selection.block, selection.window)
         for begin in range(0, len(selection), CHUNK_ROWS):
-            positions = selection.positions[begin : begin + CHUNK_ROWS]
-            places = order.rows(np.arange(positions.start, positions.stop, positions.step))
+            places = order.rows(selection.places(begin, begin + CHUNK_ROWS))
             yield _Rows(
                 [
                     _copied(self._rows[selection.rows[place]], selection.columns)

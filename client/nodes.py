@@ -7,18 +7,17 @@ says what was handed out and nothing more: what is restored from it begins with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from fdss.backend import Backend, Chunk, Row
+from fdss.backend import Row
 from fdss.errors import StateRefused
 
 from .formats import Form
-from .formats_blocks import Block, Kinds, Piece, block_of, rebatched
-from .view import View
+from .formats_blocks import Block
+from .shares import Numbering
 
 State = dict[str, Any]
 
@@ -32,8 +31,8 @@ DROPPED = object()
 
 RowFunction = Callable[[Row, int], Any]
 
-#: From a batch in some form, its rows and the number of its first row to the rows that come out.
-BatchFunction = Callable[[Any, int, int], "list[Any] | Block"]
+#: From a batch in some form and the numbers of its rows to the rows that come out.
+BatchFunction = Callable[[Any, list[int]], "list[Any] | Block"]
 
 
 class Node(Protocol):
@@ -50,74 +49,6 @@ class Node(Protocol):
 
     def at_end(self) -> bool:
         """Return whether it is already known that no row follows."""
-
-
-class SourceNode:
-    """The rows of a backend in the order of one epoch.
-
-    Attributes:
-        position: Places of the view that were handed out, 0 to ``len(view)``.
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        view: View,
-        *,
-        epoch: int,
-        columns: tuple[str, ...] | None,
-        kinds: Kinds | None,
-        state: State | None,
-    ) -> None:
-        self._backend = backend
-        self._view = view
-        self._epoch = epoch
-        self._columns = columns
-        self._kinds = kinds
-        self.position = count_in(state, POSITION_KEY, most=len(view))
-
-    def rows(self, form: Form) -> Iterator[Any]:
-        """Yield the rows from the present position to the end of the view."""
-        with closing(self._chunks()) as chunks:
-            for chunk in chunks:
-                for row in form.of_chunk(chunk, self._kinds):
-                    self.position += 1
-                    yield row
-
-    def batches(self, form: Form, most: int | None) -> Iterator[tuple[int, Any]]:
-        """Yield the same rows by the batch; columns are cut and joined without being read."""
-        with closing(self._chunks()) as chunks:
-            for batch in rebatched(map(self._piece, chunks), most, self._kinds):
-                rows = len(batch)
-                self.position += rows
-                if isinstance(batch, Block):
-                    yield rows, form.of_block(batch)
-                else:
-                    yield rows, form.of_rows(batch)
-
-    def _chunks(self) -> Generator[Chunk, None, None]:
-        if self.at_end():
-            return
-        selection = self._view.selection(self._epoch, self.position, self._columns)
-        chunks = self._backend.chunks(selection)
-        try:
-            yield from chunks
-        finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
-
-    def _piece(self, chunk: Chunk) -> Piece:
-        block = block_of(chunk, self._kinds)
-        return chunk.rows() if block is None else block.table
-
-    def state(self) -> State:
-        """Return the position."""
-        return {POSITION_KEY: self.position}
-
-    def at_end(self) -> bool:
-        """Return whether every place of the view was handed out."""
-        return self.position >= len(self._view)
 
 
 class BatchingNode:
@@ -155,15 +86,20 @@ class Batching:
 
 
 class SeeingNode:
-    """A node that counts the rows it has seen."""
+    """A node that counts the rows it has seen.
 
-    def __init__(self, source: Node, state: State | None, seen: int) -> None:
+    Args:
+        seen: Numbers them.
+    """
+
+    def __init__(self, source: Node, state: State | None, seen: Numbering) -> None:
         self._source = source
-        self._seen = count_in(state, SEEN_KEY, default=seen)
+        self._numbering = seen
+        self._seen = seen_in(state, seen)
 
     def state(self) -> State:
         """Return the source's state and how many rows were seen."""
-        return {SOURCE_KEY: self._source.state(), SEEN_KEY: self._seen}
+        return {SOURCE_KEY: self._source.state(), SEEN_KEY: self._numbering.saved(self._seen)}
 
     def at_end(self) -> bool:
         """Return whether the source is at its end."""
@@ -178,7 +114,12 @@ class RowNode(SeeingNode, BatchingNode):
     """
 
     def __init__(
-        self, source: Node, function: RowFunction, given: Form, state: State | None, seen: int
+        self,
+        source: Node,
+        function: RowFunction,
+        given: Form,
+        state: State | None,
+        seen: Numbering,
     ) -> None:
         super().__init__(source, state, seen)
         self._function = function
@@ -188,9 +129,10 @@ class RowNode(SeeingNode, BatchingNode):
     def rows(self, form: Form) -> Iterator[Any]:
         """Yield what the function makes of each row, without those it drops."""
         function, is_done = self._function, form.keeps_rows
+        numbers = self._numbering.numbers(self._seen)
         for row in self._source.rows(self._given):
             self._seen += 1
-            result = function(row, self._seen - 1)
+            result = function(row, next(numbers))
             if result is not DROPPED:
                 yield result if is_done else form.of_row(result)
 
@@ -210,20 +152,22 @@ class BatchNode(BatchingNode):
         batching: Batching,
         *,
         state: State | None,
-        seen: int,
+        seen: Numbering,
     ) -> None:
         self._source = source
         self._function = function
         self._given = given
         self._batching = batching
         self._emitted = count_in(state, EMITTED_KEY)
-        self._seen = count_in(state, SEEN_KEY, default=seen)
+        self._numbering = seen
+        self._seen = seen_in(state, seen)
         self._start = source.state()
 
     def rows(self, form: Form) -> Iterator[Any]:
         """Yield the function's results, batch after batch."""
+        numbers = self._numbering.numbers(self._seen)
         for rows, batch in self._batching.of(self._source, self._given):
-            results = self._function(batch, rows, self._seen)
+            results = self._function(batch, list(islice(numbers, rows)))
             count = len(results)
             self._check_emitted(count)
             for result in islice(_formed(results, form), self._emitted, None):
@@ -233,6 +177,8 @@ class BatchNode(BatchingNode):
                 yield result
             if not count:
                 self._move_on(rows)
+        # The rows of a batch that is left out have been read too: nothing of them follows.
+        self._start = self._source.state()
 
     def _move_on(self, batch_rows: int) -> None:
         self._start = self._source.state()
@@ -249,7 +195,8 @@ class BatchNode(BatchingNode):
 
     def state(self) -> State:
         """Return the state at the start of the batch and the results handed out of it."""
-        return {SOURCE_KEY: self._start, EMITTED_KEY: self._emitted, SEEN_KEY: self._seen}
+        seen = self._numbering.saved(self._seen)
+        return {SOURCE_KEY: self._start, EMITTED_KEY: self._emitted, SEEN_KEY: seen}
 
     def at_end(self) -> bool:
         """Return whether no result is left and the source is at its end."""
@@ -263,14 +210,21 @@ def _formed(results: list[Any] | Block, form: Form) -> Iterable[Any]:
     return results if form.keeps_rows else map(form.of_row, results)
 
 
-def count_in(state: State | None, key: str, *, default: int = 0, most: int | None = None) -> int:
-    """Return a count in a saved state, or the default when there is no state.
+def seen_in(state: State | None, numbering: Numbering) -> int:
+    """Return how many rows were seen by a saved state, or at the start."""
+    if state is None:
+        return numbering.start
+    return numbering.restored(count_in(state, SEEN_KEY))
+
+
+def count_in(state: State | None, key: str, *, most: int | None = None) -> int:
+    """Return a count in a saved state, 0 when there is no state.
 
     Raises:
         StateRefused: It is no count, or more than ``most``.
     """
     if state is None:
-        return default
+        return 0
     value = state.get(key, 0 if key == EMITTED_KEY else None)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise StateRefused(f"The state's {key!r} is {value!r}, not a count.")

@@ -45,17 +45,19 @@ def asked_page(selection: Selection, length: int, begin: int, rows: int) -> Page
     Args:
         length: Stored rows of the dataset.
     """
-    positions = selection.positions
+    part = selection.part(begin, rows)
+    places, runs = part.positions, part.runs
     if selection.seed is None:
-        # In stored order every selection is a range of stored rows, which any server knows.
-        positions = selection.rows[positions.start : positions.stop : positions.step]
-    places = positions[begin : begin + rows]
+        # In stored order every selection is of a range of stored rows, which any server knows.
+        places = selection.rows[places.start : places.stop : places.step]
     asked: dict[str, str | int] = {
         "position": places.start,
-        "limit": len(places),
+        "limit": len(part),
     }
     if len(places) > 1 and places.step > 1:
         asked["stride"] = places.step
+    if runs is not None:
+        asked["run"] = f"{runs.rows}:{runs.every}:{runs.begun}"
     if selection.columns is not None:
         asked["columns"] = ",".join(quote(column, safe="") for column in selection.columns)
     if selection.seed is not None:
@@ -63,11 +65,11 @@ def asked_page(selection: Selection, length: int, begin: int, rows: int) -> Page
         if selection.window:
             asked["window"] = selection.window
         if selection.rows != range(length):
-            part = selection.rows
+            stored = selection.rows
             # A sliced range may end beyond the dataset.
-            asked["rows"] = f"{part.start}:{part[-1] + 1}:{part.step}"
-            length = len(part)
-    return Page(asked, len(places), places.start, length)
+            asked["rows"] = f"{stored.start}:{stored[-1] + 1}:{stored.step}"
+            length = len(stored)
+    return Page(asked, len(part), places.start, length)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Transfer:
 
     body: str = ARROW
     compression: str | None = AUTO
-    read_ahead_bytes: int = 32 << 20
+    read_ahead_bytes: int = 24 << 20
 
     def __post_init__(self) -> None:
         if self.body not in _ACCEPTED:

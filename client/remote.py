@@ -160,10 +160,10 @@ class RemoteBackend:
         served = self._served(selection)
         if selection.columns == ():
             # Rows without columns have nothing that could be sent.
-            yield RowsChunk([{} for _ in selection.positions], served.maker)
+            yield RowsChunk([{} for _ in range(len(selection))], served.maker)
             return
         ahead_bytes = self._transfer.read_ahead_bytes
-        reader = PageReader(served, selection, max(MIN_PAGE_BYTES, ahead_bytes // 2))
+        reader = PageReader(served, selection, max(MIN_PAGE_BYTES, ahead_bytes * 2 // 3))
         done = 0
         while done < len(selection):
             ahead: ReadAhead[Chunk] = ReadAhead(partial(reader.chunks, done), ahead_bytes)

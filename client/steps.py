@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fdss.backend import FeaturesJson
+from fdss.errors import UnknownColumn
 
 from .batches import Columns
 from .cutting_nodes import SkipNode, TakeNode
 from .formats import PYTHON, Format
 from .formats_blocks import lists_of
 from .nodes import Batching, BatchNode, Node, State
+from .shares import Numbering
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,19 @@ class Call:
 
     def __call__(self, row: Any, index: Any) -> Any:
         """Return the function's result; of a batch, ``row`` holds columns and ``index`` a list."""
-        given = [row] if self.input_columns is None else [row[name] for name in self.input_columns]
+        given = [row] if self.input_columns is None else self._columns_of(row)
         if self.with_indices:
             given.append(index)
         return self.function(*given, **self.fn_kwargs)
+
+    def _columns_of(self, row: Any) -> list[Any]:
+        try:
+            return [row[name] for name in self.input_columns or ()]
+        except KeyError as exc:
+            raise UnknownColumn(
+                f"{self.label} is to be given column {exc}, and a row that reached it has none "
+                "of that name.",
+            ) from exc
 
     @property
     def label(self) -> str:
@@ -60,17 +71,28 @@ class Step(ABC):
     def name(self) -> str:
         """Return what identifies the step in a saved state; functions have no part in it."""
 
+    @property
+    def is_one_to_one(self) -> bool:
+        """Return whether no row becomes two; a function may still drop some."""
+        return self.keeps_places
+
     @abstractmethod
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node that does the step, from a state or from the start.
 
         Args:
-            seen: Number of the first row, when there is no state.
+            seen: Numbers the rows that go in.
             told: Features of the rows that go in; None when they are not known.
         """
 
     def in_format(self, format_: Format) -> Step:
         """Return the step whose function is given rows in a format."""
+        return self
+
+    def skipping(self, rows: int) -> Step:
+        """Return the step, before which the first rows are now left out, as if it saw them."""
         return self
 
     def features_after(self, told: FeaturesJson | None) -> FeaturesJson | None:
@@ -118,11 +140,13 @@ class Batch(Formatted):
         """Return lists of the features."""
         return told and lists_of(told)
 
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node."""
         return BatchNode(
             source,
-            lambda batch, rows, first: batch,
+            lambda batch, numbers: batch,
             self.format.gathering(told),
             Batching(self.batch_rows, self.drop_last),
             state=state,
@@ -143,7 +167,9 @@ class Take(Step):
         """Return the name with the count."""
         return f"take:{self.count}"
 
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node."""
         return TakeNode(source, self.count, state)
 
@@ -161,6 +187,8 @@ class Skip(Step):
         """Return the name with the count."""
         return f"skip:{self.count}"
 
-    def open(self, source: Node, state: State | None, seen: int, told: FeaturesJson | None) -> Node:
+    def open(
+        self, source: Node, state: State | None, seen: Numbering, told: FeaturesJson | None
+    ) -> Node:
         """Return the node."""
         return SkipNode(source, self.count, state)

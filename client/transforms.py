@@ -14,7 +14,7 @@ from .batches import Columns
 from .column_steps import IndexColumn, RemoveColumns, RenameColumn, SelectColumns
 from .formats_names import format_named
 from .function_steps import BatchFilter, BatchMap, Filter, Map
-from .iteration import Pipeline
+from .pipeline import Pipeline
 from .steps import Batch, Call, Skip, Step, Take
 from .view import Bound, Shuffle, View
 
@@ -98,6 +98,7 @@ class Transforms(ABC):
 
     def take(self, n: int) -> Self:
         """Return the first ``n`` rows that come out."""
+        self._check_undistributed("take")
         check_count("take", n)
         if self._outputs_are_places:
             return self._with(view=self._pipeline.view[:n])
@@ -105,9 +106,11 @@ class Transforms(ABC):
 
     def skip(self, n: int) -> Self:
         """Return all but the first ``n`` rows that come out."""
+        self._check_undistributed("skip")
         check_count("skip", n)
         if self._outputs_are_places:
-            return self._with(view=self._pipeline.view[n:])
+            steps = tuple(step.skipping(n) for step in self._pipeline.steps)
+            return self._with(view=self._pipeline.view[n:], steps=steps)
         return self._stepped(Skip(n))
 
     # ---- what becomes of them
@@ -245,7 +248,15 @@ class Transforms(ABC):
                 f"{', '.join(map(repr, known or ()))}."
             )
 
+    def _check_undistributed(self, method: str) -> None:
+        if self._pipeline.ranks is not None:
+            raise UnsupportedStep(
+                f"{method}() cannot follow distribute(), which shares out what is chosen before.",
+                hint=f"call {method}() before distribute()",
+            )
+
     def _viewed(self, view: View, method: str) -> Self:
+        self._check_undistributed(method)
         cutting = [step.name for step in self._pipeline.steps if step.cuts_output]
         if cutting:
             raise UnsupportedStep(

@@ -17,6 +17,8 @@ from fdss.backend import (
 from fdss.errors import BadParameter, UnsupportedStep
 from fdss.order import epoch_seed
 
+from .shares import Segment
+
 Bound = int | float | str | None
 
 
@@ -151,18 +153,20 @@ class View:
             )
         return replace(self, shuffle=shuffle)
 
-    def selection(self, epoch: int, position: int, columns: tuple[str, ...] | None) -> Selection:
-        """Return what to read of an epoch from ``position``, 0 to ``len(self)``, to its end."""
-        places = self.positions[position:]
+    def selection(self, epoch: int, segment: Segment, columns: tuple[str, ...] | None) -> Selection:
+        """Return what to read of an epoch for some of these places."""
+        places = segment.places
+        positions = self.positions[places.start : places.stop : places.step]
         if self.shuffle is None:
-            return Selection(self.rows, places, columns=columns)
+            return Selection(self.rows, positions, columns=columns, runs=segment.runs)
         return Selection(
             self.rows,
-            places,
+            positions,
             seed=epoch_seed(self.shuffle.seed, epoch),
             block=self.shuffle.block,
             window=self.shuffle.window,
             columns=columns,
+            runs=segment.runs,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from fdss.backend import FeaturesJson, Selection
 from fdss.errors import BadParameter, UnknownColumn
@@ -27,6 +25,8 @@ from .views import View
 _BATCH_BYTES = 512 * 1024
 _MAX_BATCH_ROWS = 16_384
 _WINDOW_BYTES = 4 << 20
+# An order asked for many rows at once costs a tenth of one asked for few, many times.
+_PLACED_ROWS = 8192
 _STALE_EVERY_S = 1.0
 
 
@@ -146,7 +146,10 @@ class ArrowBackend:
 
     @property
     def _batch_rows(self) -> int:
-        return int(min(max(1, _BATCH_BYTES // max(1, self._view.row_bytes)), _MAX_BATCH_ROWS))
+        return self._rows_of(_BATCH_BYTES)
+
+    def _rows_of(self, size_bytes: int) -> int:
+        return int(min(max(1, size_bytes // max(1, self._view.row_bytes)), _MAX_BATCH_ROWS))
 
     def _is_fresh(self) -> bool:
         if self._sources is not None and not self._sources.is_fresh:
@@ -167,15 +170,21 @@ class ArrowBackend:
         limit = self._gathered_rows(selection)
         # Gathered by whole windows, a window's rows are runs of neighbours but for their order.
         begin = -(positions.start % selection.window) if limit == selection.window else 0
-        for first in range(begin, len(positions), limit):
-            some = positions[max(first, 0) : first + limit]
+        placed = max(1, _PLACED_ROWS // limit) * limit
+        for first in range(begin, len(selection), placed):
+            places = selection.places(max(first, 0), first + placed)
+            rows = stored.start + order.rows(places) * stored.step
             # Nothing of a batch is kept here while the reader waits: there may be thousands.
-            yield reader.gathered(_rows_at(some, order, stored))
+            for at in range(min(first, 0), len(rows), limit):
+                yield reader.gathered(rows[max(at, 0) : at + limit])
 
     def _gathered_rows(self, selection: Selection) -> int:
-        window = selection.window
-        whole = window * self._view.row_bytes <= _WINDOW_BYTES and selection.positions.step == 1
-        return window if window and whole else self._batch_rows
+        """Return how many rows are gathered at once: the more, the more of them are neighbours."""
+        if not selection.window:
+            return self._batch_rows
+        most = self._rows_of(_WINDOW_BYTES)
+        is_consecutive = selection.positions.step == 1 and selection.runs is None
+        return selection.window if is_consecutive and selection.window <= most else most
 
     def _check(self, selection: Selection) -> None:
         rows, positions = selection.rows, selection.positions
@@ -193,15 +202,9 @@ class ArrowBackend:
                 )
 
 
-def _rows_at(positions: range, order: Order, stored: range) -> NDArray[np.int64]:
-    """Return the stored rows at some positions of an order over ``stored``."""
-    places = np.arange(positions.start, positions.stop, positions.step, dtype=np.int64)
-    return stored.start + order.rows(places) * stored.step
-
-
 def _consecutive(selection: Selection) -> range | None:
     """Return the selected rows if they follow one another as they are stored."""
-    if selection.seed is not None and len(selection.rows) > 1:
+    if selection.runs is not None or (selection.seed is not None and len(selection.rows) > 1):
         return None
     rows = selection.rows[selection.positions.start : selection.positions.stop]
     return rows if rows.step == selection.positions.step == 1 else None

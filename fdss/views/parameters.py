@@ -7,7 +7,15 @@ from urllib.parse import unquote
 
 from werkzeug.datastructures import MultiDict
 
-from fdss.backend import DEFAULT_BLOCK_ROWS, MAX_BLOCK_ROWS, MAX_SEED, MAX_WINDOW_ROWS, Selection
+from fdss.backend import (
+    DEFAULT_BLOCK_ROWS,
+    MAX_BLOCK_ROWS,
+    MAX_RUN_ROWS,
+    MAX_SEED,
+    MAX_WINDOW_ROWS,
+    Runs,
+    Selection,
+)
 from fdss.errors import BadParameter, UnknownColumn
 from fdss.wire.names import MAX_COUNT
 
@@ -18,6 +26,7 @@ PARAMETERS = (
     "block",
     "window",
     "stride",
+    "run",
     "rows",
     "columns",
     "types",
@@ -26,6 +35,7 @@ PARAMETERS = (
 REPEATABLE = frozenset({"columns"})
 
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_RUN = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
 
 
@@ -48,15 +58,16 @@ def selection_of(query: MultiDict[str, str], length: int, column_names: list[str
     limit = _integer(query, "limit", 0, MAX_COUNT)
     stride = _integer(query, "stride", 1, MAX_COUNT) or 1
     block = _integer(query, "block", 1, MAX_BLOCK_ROWS)
-    positions = range(min(position, len(rows)), len(rows), stride)
-    return Selection(
+    selection = Selection(
         rows=rows,
-        positions=positions if limit is None else positions[:limit],
+        positions=range(min(position, len(rows)), len(rows), stride),
         seed=_integer(query, "seed", 0, MAX_SEED),
         block=DEFAULT_BLOCK_ROWS if block is None else block,
         window=_integer(query, "window", 0, MAX_WINDOW_ROWS) or 0,
         columns=_columns(query.getlist("columns"), column_names),
+        runs=_runs(query.get("run")),
     )
+    return selection if limit is None else selection.part(0, limit)
 
 
 def _check_names(query: MultiDict[str, str]) -> None:
@@ -92,6 +103,23 @@ def _rows(text: str | None, length: int) -> range:
         )
     # A longer step selects the first row as well, and arrays of 64 bits hold this one.
     return range(begin, end, min(step, length + 1))
+
+
+def _runs(text: str | None) -> Runs | None:
+    if text is None:
+        return None
+    found = _RUN.fullmatch(text)
+    if not found:
+        raise BadParameter(
+            f"Parameter 'run' is rows:every or rows:every:begun; found {text[:80]!r}."
+        )
+    rows, every, begun = int(found[1]), int(found[2]), int(found[3] or 0)
+    if not 1 <= rows <= MAX_RUN_ROWS or not 1 <= every <= MAX_RUN_ROWS or not begun < rows:
+        raise BadParameter(
+            f"Parameter 'run' has rows and every from 1 to {MAX_RUN_ROWS} and begun below rows;"
+            f" found {text!r}."
+        )
+    return Runs(rows, every, begun)
 
 
 def _columns(values: list[str], column_names: list[str]) -> tuple[str, ...] | None:

@@ -339,6 +339,37 @@ def test_column_steps_do_what_they_say() -> None:
         assert [row["i"] for row in dataset.with_indices("i").take(3)] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("format_", ["python", "arrow"])
+def test_numbers_stay_with_their_rows(format_: str) -> None:
+    """Rows that are skipped or taken behind ``with_indices`` keep the numbers they have there."""
+    numbered = make().shuffle(seed=1).with_indices().with_format(format_)
+    everything = list(numbered)
+
+    assert list(numbered.skip(5)) == everything[5:]
+    assert list(numbered.skip(5).skip(3).take(4)) == everything[8:12]
+
+
+@pytest.mark.parametrize("format_", ["python", "numpy", "arrow"])
+def test_rows_without_columns_are_counted(format_: str) -> None:
+    """A row whose last column was removed is still a row, in every format."""
+    bare = make().with_format(format_).map(lambda row: row).remove_columns(["n", "text"])
+
+    assert len(list(bare)) == 23
+    assert sum(batch.num_rows for batch in bare.with_format("arrow").iter(5)) == 23
+
+
+def test_columns_that_a_row_has_not_are_refused() -> None:
+    """Behind a map, a column that is not there is refused by the first row without it."""
+    mapped = make().map(lambda row: {"m": row["n"]})
+    for wrong in (
+        mapped.select_columns(["m", "typo"]),
+        mapped.map(lambda typo: {}, input_columns="typo"),
+        mapped.with_format("arrow").map(lambda table: table).select_columns("typo"),
+    ):
+        with pytest.raises(UnknownColumn, match="typo"):
+            list(wrong)
+
+
 def test_unknown_columns_are_refused_when_they_are_named() -> None:
     """A column that does not exist is refused by the step, not by the first row."""
     wrongs: list[Callable[[ComposableIterableDataset], object]] = [
@@ -416,6 +447,22 @@ def test_rows_given_out_are_the_callers() -> None:
         row["n"] = None
 
     assert list(dataset) == ROWS
+
+
+def test_rows_that_are_none_go_through_steps() -> None:
+    """A row that is None has no columns, and goes through every step as a row."""
+    rows: list[Any] = [None, {"n": 1}, {}]
+    dataset = ComposableIterableDataset(InMemoryBackend(rows))
+
+    assert list(dataset.rename_column("n", "m")) == [None, {"m": 1}, {}]
+    assert list(dataset.map(lambda row: {"d": bool(row)})) == [
+        {"d": False},
+        {"n": 1, "d": True},
+        {"d": False},
+    ]
+    assert list(dataset.with_indices()) == [{"index": 0}, {"n": 1, "index": 1}, {"index": 2}]
+    assert list(dataset.batch(3)) == list(dataset.iter(3)) == [{"n": [None, 1, None]}]
+    assert list(dataset.filter(lambda row: row is None)) == [None]
 
 
 def test_rows_may_be_none_or_empty() -> None:

@@ -348,7 +348,11 @@ def test_tables_that_do_not_fit_together_are_refused() -> None:
         .map(lambda table, n: pa.table({f"n{n}": [n]}), with_indices=True)
     )
 
+    untold = InMemoryBackend([{"n": None, "list": []}, {"n": 1, "list": [1]}])
+    kept = ComposableIterableDataset(untold).with_format("arrow").filter(lambda table: [True])
+
     assert len(list(changing.iter(3))) == 3
+    assert next(kept.iter(2)).to_pydict() == {"n": [None, 1], "list": [[], [1]]}
     with pytest.raises(UncarriableValue, match="fit together"):
         next(other.iter(2))
 
@@ -445,6 +449,7 @@ class Batches:
         self._dataset = dataset
         self._rows = rows
         self.set_epoch = dataset.set_epoch
+        self.state_dict = dataset.state_dict
         self.load_state_dict = dataset.load_state_dict
 
     def __iter__(self) -> Any:
@@ -452,6 +457,7 @@ class Batches:
 
         class Texts:
             state_dict = inner.state_dict
+            load_state_dict = inner.load_state_dict
 
             def __iter__(self) -> Texts:
                 return self

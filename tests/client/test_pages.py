@@ -23,7 +23,7 @@ from raw_server import (
     row_lines,
 )
 
-from fdss.backend import Row, Selection
+from fdss.backend import Row, Runs, Selection
 from fdss.client.link import Link, PageSize
 from fdss.client.pages import Transfer, asked_page
 from fdss.client.readahead import THREAD_NAME, ReadAhead
@@ -268,6 +268,12 @@ ASKED: dict[str, tuple[Selection, dict[str, str | int]]] = {
     "stored stride": (
         whole(rows=range(1, 90, 2), positions=range(0, 45, 2)),
         {"position": 41, "limit": 5, "stride": 4},
+    ),
+    "runs": (whole(runs=Runs(4, 2)), {"position": 18, "limit": 5, "run": "4:2:2"}),
+    "inside a run": (whole(runs=Runs(20, 2)), {"position": 10, "limit": 5}),
+    "runs of a stride": (
+        whole(positions=range(2, 100, 3), runs=Runs(4, 2, 1)),
+        {"position": 56, "limit": 5, "stride": 3, "run": "4:2:3"},
     ),
     "seed": (whole(seed=7), {"position": 10, "limit": 5, "seed": 7, "block": 16}),
     "seed over a slice": (

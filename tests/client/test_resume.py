@@ -101,6 +101,20 @@ def test_none_rows_resume() -> None:
     assert_resumes_everywhere(lambda: ComposableIterableDataset(InMemoryBackend(rows)))
 
 
+def test_a_batch_that_is_left_out_is_behind_the_end() -> None:
+    """A state of the end says so again when it is restored, also behind a batch left out."""
+    for pipe in (STEPS["drop-last"], STEPS["batch-drop-last"]):
+        iterator = iter(pipe(make()))
+        for _ in iterator:
+            pass
+        state = iterator.state_dict()
+        restored = iter(pipe(make()))
+        restored.load_state_dict(state)
+
+        assert state["ended"]
+        assert restored.state_dict() == state
+
+
 def test_the_datasets_state_is_its_newest_iterators() -> None:
     """``ds.state_dict()`` answers for the newest loop, also after it was broken off."""
     dataset = make().map(grow, batched=True, batch_size=5, remove_columns="n")
@@ -142,8 +156,8 @@ def test_a_loaded_state_brings_its_epoch() -> None:
     assert list(resumed) == expected[10:]
 
 
-def test_another_epoch_gives_a_loaded_state_up() -> None:
-    """``set_epoch`` to another epoch starts that epoch at its first row."""
+def test_another_epoch_gives_a_loaded_state_up(caplog: pytest.LogCaptureFixture) -> None:
+    """``set_epoch`` to another epoch starts that epoch at its first row, and the log says so."""
     dataset = make().shuffle(seed=1)
     iterator = iter(dataset)
     next(iterator)
@@ -151,6 +165,23 @@ def test_another_epoch_gives_a_loaded_state_up() -> None:
     dataset.set_epoch(1)
 
     assert len(list(dataset)) == 29
+    assert "set_epoch(1) gives up the loaded state, which stands in epoch 0" in caplog.text
+
+
+def test_no_warning_between_epochs(caplog: pytest.LogCaptureFixture) -> None:
+    """``set_epoch`` behind a resumed epoch, or behind a state of its end, gives nothing up."""
+    dataset = make().shuffle(seed=1)
+    iterator = iter(dataset)
+    next(iterator)
+    dataset.load_state_dict(iterator.state_dict())
+    rest = list(dataset)
+    dataset.set_epoch(1)
+    followed = list(iterator)
+    dataset.load_state_dict(iterator.state_dict())
+    dataset.set_epoch(1)
+
+    assert followed == rest
+    assert caplog.text == ""
 
 
 DIFFERENT: dict[str, tuple[Pipe, str]] = {

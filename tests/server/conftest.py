@@ -72,8 +72,8 @@ class TableBackend:
         """Yield one batch a row, and note when the reader is done or gone."""
         table = self.table if selection.columns is None else self.table.select(selection.columns)
         try:
-            for position in selection.positions:
-                row = selection.rows[position]
+            for place in selection.places(0, len(selection)).tolist():
+                row = selection.rows[place]
                 if row == self.fails_at:
                     raise OSError("/secret/disk is gone")
                 yield from table.slice(row, 1).to_batches()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -43,6 +43,17 @@ def iterate(client: FlaskClient, handle: str) -> Callable[..., TestResponse]:
         ("position=1&stride=40", range(1, 100, 40)),
         ("position=1&stride=40&limit=2", range(1, 42, 40)),
         ("stride=9223372036854775807", range(1)),
+        ("run=2:50", [0, 1]),
+        ("run=2:25", [0, 1, 50, 51]),
+        ("run=2:25:1", [0, 49, 50, 99]),
+        ("run=2:25:1&position=3&limit=2", [3, 52]),
+        ("run=1:1&position=90", range(90, 100)),
+        ("run=2:2&stride=10&position=5", [5, 15, 45, 55, 85, 95]),
+        ("run=2:2&rows=0:100:20", [0, 20, 80]),
+        ("run=4294967296:4294967296:4294967295", [0]),
+        ("run=4294967296:4294967296:3", range(100)),
+        ("run=3:4&limit=0", range(0)),
+        ("run=3:4:2&position=100", range(0)),
         ("rows=90:95", range(90, 95)),
         ("rows=0:100:25", range(0, 100, 25)),
         ("rows=0:100:25&position=1&limit=2", range(25, 51, 25)),
@@ -52,9 +63,9 @@ def iterate(client: FlaskClient, handle: str) -> Callable[..., TestResponse]:
     ],
 )
 def test_rows_are_those_asked_for(
-    iterate: Callable[..., TestResponse], query: str, numbers: range
+    iterate: Callable[..., TestResponse], query: str, numbers: Sequence[int]
 ) -> None:
-    """Position, limit, stride and rows select what they say, and the header counts it."""
+    """Position, limit, stride, run and rows select what they say, and the header counts it."""
     response = iterate(query)
 
     assert _numbers(response) == list(numbers)
@@ -106,6 +117,17 @@ def test_plain_types_are_the_default(iterate: Callable[..., TestResponse]) -> No
         "window=1048577",
         "stride=0",
         "stride=-1",
+        "run=2",
+        "run=2:",
+        "run=0:2",
+        "run=2:0",
+        "run=2:3:2",
+        "run=2:3:-1",
+        "run=2:3:1:1",
+        "run=4294967297:1",
+        "run=1:4294967297",
+        "run=99999999999999999999:1",
+        "run=1:2&run=1:2",
         "rows=1",
         "rows=1:",
         "rows=:1",
