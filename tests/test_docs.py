@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -331,6 +332,29 @@ def _anchors(text: str) -> set[str]:
     return {
         re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
     }
+
+
+@each_page
+def test_named_tests_exist(page: str) -> None:
+    """Every test that a page names by its path and name exists."""
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGES[page]):
+        assert name in _functions(ROOT / path), f"{path}::{name}"
+
+
+@cache
+def _functions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_guarantee_names_its_tests() -> None:
+    """Behind every guarantee of docs/exactness.md stand its limits and the tests that hold it."""
+    _, *guarantees = re.split(r"^> ", PAGES["docs/exactness.md"], flags=re.MULTILINE)
+
+    assert len(guarantees) > 10
+    for guarantee in guarantees:
+        assert re.search(r"^- ", guarantee, re.MULTILINE), guarantee
+        assert re.search(r"^Held by `tests/", guarantee, re.MULTILINE), guarantee
 
 
 @each_page
