@@ -214,10 +214,14 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         return any_sent
 
     def _send_first(self, views: Views, do_close: bool) -> int:
+        peer = self.socket
+        if peer is None:
+            # The main loop has just closed it: the client is gone.
+            return 0
         if not hasattr(socket.socket, "sendmsg"):
             return int(self.send(views.first(1)[0], do_close=do_close))
         try:
-            return int(self.socket.sendmsg(views.first(VECTORS)))
+            return int(peer.sendmsg(views.first(VECTORS)))
         except (BlockingIOError, InterruptedError):
             return 0
 

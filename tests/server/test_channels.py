@@ -245,6 +245,37 @@ def test_nonsense_is_answered() -> None:
             assert stream.read().startswith(b"HTTP/1.0 400")
 
 
+def test_a_connection_that_is_closed_meanwhile_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """When the main loop closes a connection in the middle of a turn, its response just ends."""
+
+    class Closed(StreamChannel):
+        """A channel that is closed right after the thread has looked whether it is open."""
+
+        def write_soon(self, data: Any) -> int:
+            if self.server.application.bodies[0].made != 3:
+                return super().write_soon(data)
+            self.handle_close()
+            self.connected = True
+            try:
+                return super().write_soon(data)
+            finally:
+                self.connected = False
+
+    class Closing(Listener):
+        channel_class = Closed
+
+    application = Application()
+    with listening(application, kind=Closing) as port, ask(port) as client:
+        [body] = application.wait_for(1)
+        assert body.closed.wait(TIMEOUT_S)
+        while client.recv(1 << 20):
+            continue
+    assert caplog.records == []
+    assert body.made == 3
+
+
 def test_a_body_that_fails_breaks_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     """A failure in the middle of a body ends the connection without the end of the body."""
     app = Application(lambda: Body(fails_after=3))
