@@ -44,9 +44,9 @@ class Bench:
             self.notes.append(note)
         return not absent
 
-    def text(self) -> Workload:
-        """Return the text rows that most benchmarks read."""
-        return self.workloads.get("text", self.size(100_000, 2000))
+    def text(self, kind: str = "text") -> Workload:
+        """Return the text rows that most benchmarks read, or those of another kind of text."""
+        return self.workloads.get(kind, self.size(100_000, 2000))
 
     def race(self, runners: Sequence[Runner]) -> Race:
         """Return the samples of some runners that took turns."""

@@ -196,13 +196,13 @@ def drained_bytes(client: socket.socket) -> int:
     return total
 
 
-def curled(url: str) -> Read:
-    """Return a pass of ``curl`` over the answer of a URL."""
+def curled(url: str, rows: int) -> Read:
+    """Return a pass of ``curl`` over the answer of a URL, which has so many rows."""
     command = ["curl", "--silent", "--show-error", "--fail", "--output", os.devnull]
     command += ["--header", f"Authorization: Bearer {TOKEN}", "--write-out", "%{size_download}"]
 
     def read() -> Amount:
         told = subprocess.run([*command, url], check=True, stdout=subprocess.PIPE)
-        return Amount(0, int(told.stdout))
+        return Amount(rows, int(told.stdout))
 
     return read

@@ -19,19 +19,24 @@ REMOTE = "remote"
 MANY = 8
 
 
-def text_rows(bench: Bench, clients: int) -> list[Line]:
-    """Measure text rows from a server beside every way to read them here."""
-    workload, rows = bench.text(), bench.size(40_000, 2000) // clients
+def text_rows(bench: Bench, clients: int, kind: str = "text") -> list[Line]:
+    """Measure text rows from a server beside every way to read them here.
+
+    FDSS reads all of them, the slower ones fewer: a pass is to take long beside its start.
+    """
+    workload, rows = bench.text(kind), bench.size(40_000, 2000) // clients
     with ExitStack() as closing:
         server = closing.enter_context(product.running([workload]))
-        runners = [remote(server, workload, rows), local(workload, rows)]
+        every = workload.rows // clients
+        runners = [remote(server, workload, every), local(workload, every)]
         runners += here(bench, workload, rows, alone=clients == 1)
         if bench.has("row-server"):
             place = {"folder": str(workload.folder), "rows": rows}
             pid, port = closing.enter_context(served(row_server.serve, **place))
             runners.append(Runner("row-by-row server", row_server.rows_read, {"port": port}))
         found = bench.race([replace(one, clients=clients) for one in runners])
-    return beside(found, REMOTE, f"text rows, {clients} clients" if clients > 1 else "text rows")
+    what = {"text": "text rows", "ascii": "text rows, all ASCII"}[kind]
+    return beside(found, REMOTE, f"{what}, {clients} clients" if clients > 1 else what)
 
 
 def other_rows(bench: Bench, kind: str, full_rows: int) -> list[Line]:
@@ -62,11 +67,12 @@ def numpy_rows(bench: Bench) -> list[Line]:
 def shuffled_rows(bench: Bench, clients: int) -> list[Line]:
     """Measure shuffled rows (seed, window of 1,000) beside the stored order."""
     workload, rows = bench.text(), bench.size(40_000, 2000) // clients
+    every = workload.rows // clients
     with product.running([workload]) as server:
         runners = [
-            replace(remote(server, workload, rows, shuffled=True), name="shuffled"),
-            replace(remote(server, workload, rows), name="stored order"),
-            replace(local(workload, rows, shuffled=True), name="shuffled, FDSS here"),
+            replace(remote(server, workload, every, shuffled=True), name="shuffled"),
+            replace(remote(server, workload, every), name="stored order"),
+            replace(local(workload, every, shuffled=True), name="shuffled, FDSS here"),
         ]
         if bench.has("datasets"):
             place = {"folder": str(workload.folder), "rows": rows}
@@ -113,7 +119,7 @@ def here(
         if alone:
             by_batch = {**place, "batch_rows": 1000}
             runners.append(Runner("datasets, iter(1000)", hf.local_batches, by_batch))
-    if alone and format is None and workload.name in ("text", "images"):
+    if alone and format is None and workload.name in ("text", "ascii", "images"):
         for name, peer in (("mosaic", mosaic), ("litdata", lit)):
             if bench.has(name):
                 folder = str(peer.converted(workload, rows))
@@ -139,6 +145,7 @@ def beside(found: Race, ours: str, what: str) -> list[Line]:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "text-rows": partial(text_rows, clients=1),
+    "ascii-rows": partial(text_rows, clients=1, kind="ascii"),
     "text-rows-8": partial(text_rows, clients=MANY),
     "token-rows": partial(other_rows, kind="tokens", full_rows=2000),
     "token-rows-numpy": numpy_rows,

@@ -7,16 +7,20 @@ import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+# Of how the rows are made: folders of another one are made anew.
+GENERATION = 2
 SEED = 20
 BATCH_ROWS = 1000
 TEXT_WORDS = 400
+ASCII_LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
+LETTERS = f"{ASCII_LETTERS}äß"
 TOKENS = 2048
 VOCABULARY = 32_000
 WIDE_COLUMNS = 200
@@ -53,12 +57,12 @@ class Workloads:
         self.folder = folder
 
     def get(self, kind: str, rows: int, batch_rows: int = BATCH_ROWS) -> Workload:
-        """Return the dataset of one kind: text, tokens, wide, images or tiny.
+        """Return the dataset of one kind: text, ascii, tokens, wide, images or tiny.
 
         Args:
             batch_rows: Rows in a record batch.
         """
-        name = f"{kind}-{rows}-{batch_rows}"
+        name = f"{kind}-{rows}-{batch_rows}-{GENERATION}"
         folder = self.folder / name
         if not (folder / "dataset_info.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -111,8 +115,8 @@ def _write(folder: Path, make: MakeColumns, rows: int, batch_rows: int) -> None:
     info.with_suffix(".later").rename(info)
 
 
-def _text(random: np.random.Generator, part: range) -> Columns:
-    texts = [_sentence(random) for _ in part]
+def _text(random: np.random.Generator, part: range, letters: str = LETTERS) -> Columns:
+    texts = [_sentence(random, letters) for _ in part]
     return {
         "id": pa.array(part, pa.int64()),
         "text": pa.array(texts, pa.string()),
@@ -121,23 +125,23 @@ def _text(random: np.random.Generator, part: range) -> Columns:
     }
 
 
-def _sentence(random: np.random.Generator) -> str:
+def _sentence(random: np.random.Generator, letters: str) -> str:
     lengths = int(random.integers(TEXT_WORDS // 2, TEXT_WORDS * 3 // 2))
-    words = _words()
+    words = _words(letters)
     chosen = random.zipf(1.2, lengths) % len(words)
     return " ".join(map(words.__getitem__, chosen.tolist()))
 
 
 @cache
-def _words() -> list[str]:
+def _words(letters: str) -> list[str]:
     random = np.random.default_rng(SEED)
-    letters = np.array(list("etaoinshrdlucmfwypvbgkjqxzäß"))
+    alphabet = np.array(list(letters))
     # Letters as uneven as in a language, short words first.
-    weights = 1 / np.arange(1, len(letters) + 1) ** 0.8
+    weights = 1 / np.arange(1, len(alphabet) + 1) ** 0.8
     weights /= weights.sum()
     return [
         "".join(
-            random.choice(letters, int(2 + random.poisson(1 + min(number, 4000) / 900)), p=weights)
+            random.choice(alphabet, int(2 + random.poisson(1 + min(number, 4000) / 900)), p=weights)
         )
         for number in range(8000)
     ]
@@ -166,6 +170,7 @@ def _tiny(random: np.random.Generator, part: range) -> Columns:
 
 KINDS: dict[str, MakeColumns] = {
     "text": _text,
+    "ascii": partial(_text, letters=ASCII_LETTERS),
     "tokens": _tokens,
     "wide": _wide,
     "images": _images,
