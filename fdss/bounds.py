@@ -22,7 +22,7 @@ def check_bounds(column: pa.Array) -> None:
     """Look through the offsets, the lengths and the counts of nulls of a column.
 
     Raises:
-        pa.ArrowInvalid: A value does not lie within the column.
+        pa.ArrowException: A value does not lie within the column.
     """
     bytes_type = _bytes_type(column.type)
     viewed = column if bytes_type == column.type else column.view(bytes_type)

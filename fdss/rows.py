@@ -80,7 +80,7 @@ class RowMaker:
             batch.validate()
             for column in batch.columns:
                 check_bounds(column)
-        except pa.ArrowInvalid as exc:
+        except pa.ArrowException as exc:
             raise PageForeign(f"the record batch is damaged: {exc}") from exc
         return batch
 

@@ -63,6 +63,8 @@ def find_prepared(arguments: LoadArguments, options: OpenOptions) -> Found | Non
     """
     path = arguments.path
     if not _HUB_ID.fullmatch(path) or ".." in path:
+        if path.startswith((".", "~")) or Path(path).is_absolute():
+            raise DatasetNotFound(f"There is nothing at {path!r}.", hint="check the path")
         raise DatasetNotFound(f"{path!r} is no Hub id.", hint="write namespace/name")
     prepared = list(preparations(options.datasets_cache / cache_name(path)))
     if arguments.name is not None:

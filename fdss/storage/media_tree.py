@@ -51,7 +51,8 @@ def tree_of(feature: Any, type_: pa.DataType) -> Tree | None:
 
 
 def _items_tree(feature: Any, type_: pa.DataType) -> Tree | None:
-    inner = tree_of(feature, type_.value_type)
+    # The entries of a map are structs of a key and an item.
+    inner = tree_of(feature, type_.field(0).type)
     return None if inner is None else Items(inner)
 
 

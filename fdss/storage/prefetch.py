@@ -51,7 +51,8 @@ class Run:
 
     def is_cached(self) -> bool:
         """Tell whether the rows seem to be in memory: True where that cannot be told."""
-        if sys.platform != "linux":
+        # A Python that was made for old C libraries, as portable ones are, cannot ask either.
+        if sys.platform != "linux" or not hasattr(os, "RWF_NOWAIT"):
             return True
         place = self.place
         # As if all rows were alike.
@@ -66,15 +67,29 @@ class Run:
             os.preadv(descriptor, [bytearray(1)], place.offset + middle, os.RWF_NOWAIT)
         except BlockingIOError:
             return False
-        except OSError:
+        except (OSError, NotImplementedError):
             return True
         finally:
             os.close(descriptor)
         return True
 
+    def outline(self, columns: Sequence[str] | None) -> Iterator[Extent]:
+        """Yield the offset in the file and the size of what tells where the batch's values are.
+
+        Of a damaged batch nothing may come: whoever reads it says so.
+        """
+        place = self.place
+        content = self._table.content(place.stamp)
+        with contextlib.suppress(pa.ArrowException):
+            message = pa.ipc.read_message(content.slice(place.offset, place.length))
+            batch = pa.ipc.read_record_batch(message, self._table.schema)
+            for name in batch.schema.names if columns is None else columns:
+                for buffer in _outline(batch.column(name)):
+                    yield buffer.address - content.address, buffer.size
+
     def extents(self, columns: Sequence[str] | None) -> Iterator[Extent]:
         """Yield the offset in the file and the size, in bytes, of what the rows take."""
-        start = self._table.address(self.place.stamp)
+        start = self._table.content(self.place.stamp).address
         for column in self._table.batch(self._number, columns).columns:
             for address, size in extents(column, self._begin, self._end):
                 yield address - start, size
@@ -107,12 +122,13 @@ def prefetch(
             path = run.place.stamp.path
             if path not in fetches:
                 fetches[path] = opened.enter_context(_fetching(path))
-            # What tells where the rows are comes first, of all batches at once.
             fetches[path](run.place.offset, min(run.place.length, HEAD_BYTES))
-        for run in runs:
-            fetch = fetches[run.place.stamp.path]
-            for offset, size in run.extents(columns):
-                fetch(offset, size)
+        # What tells where the rows are comes first, of all batches at once, and then the rows.
+        for of_run in (Run.outline, Run.extents):
+            for run in runs:
+                fetch = fetches[run.place.stamp.path]
+                for offset, size in of_run(run, columns):
+                    fetch(offset, size)
 
 
 @contextlib.contextmanager
@@ -120,13 +136,31 @@ def _fetching(path: str) -> Iterator[Fetch]:
     descriptor = os.open(path, os.O_RDONLY)
 
     def fetch(offset: int, size: int) -> None:
-        if sys.platform == "linux":
+        # To the kernel a size of 0 is everything up to the end of the file.
+        if sys.platform == "linux" and size:
             os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
     try:
         yield fetch
     finally:
         os.close(descriptor)
+
+
+def _outline(array: Any) -> Iterator[pa.Buffer]:
+    """Yield the buffers of an array that hold offsets, or tell which values are null."""
+    type_, buffers = array.type, array.buffers()
+    if buffers and buffers[0] is not None:
+        yield buffers[0]
+    if pa.types.is_struct(type_):
+        for field in range(type_.num_fields):
+            yield from _outline(array.field(field))
+    elif type_ in _VARIABLE:
+        yield buffers[1]
+    elif isinstance(type_, pa.ListType | pa.LargeListType | pa.MapType):
+        yield buffers[1]
+        yield from _outline(array.values)
+    elif pa.types.is_fixed_size_list(type_):
+        yield from _outline(array.values)
 
 
 def extents(array: Any, begin: int, end: int) -> Iterator[Extent]:

@@ -32,7 +32,7 @@ class SoundColumns:
             columns: Names of those that are needed; None for all.
 
         Raises:
-            pa.ArrowInvalid: Values of a column cannot be read.
+            pa.ArrowException: Values of a column cannot be read.
         """
         known = self._is_known[number]
         if known.all():

@@ -123,9 +123,9 @@ class Table:
         rows = int(self.first_rows[number + 1] - self.first_rows[number])
         return Place(self._checked(file), offset, length, rows)
 
-    def address(self, stamp: Stamp) -> int:
-        """Return where a file begins in memory."""
-        return int(self._mapped(stamp).address)
+    def content(self, stamp: Stamp) -> pa.Buffer:
+        """Return all of a file, as it is in memory."""
+        return self._mapped(stamp)
 
     def row(self, number: int, offset: int) -> pa.RecordBatch:
         """Return one row of a record batch; values of other rows are not looked at.

@@ -7,7 +7,7 @@ import mmap
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,17 @@ def in_memory(file: Path) -> int:
         return sum(page & 1 for page in pages)
 
 
+def emptied(file: Path) -> Path:
+    """Take a saved file out of memory."""
+    with open(file, "rb+") as opened:
+        os.fsync(opened.fileno())
+        if sys.platform == "linux":
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return file
+
+
 @pytest.fixture
-def cold(write: Write) -> Iterator[Callable[[], Path]]:
+def cold(write: Write) -> Callable[[], Path]:
     """Return a call that takes a saved file out of memory."""
     texts = [f"{number:08} " * 200 for number in range(ROWS)]
     batches = [
@@ -94,14 +103,7 @@ def cold(write: Write) -> Iterator[Callable[[], Path]]:
     ]
     file = write("cold/data.arrow", batches)
 
-    def emptied() -> Path:
-        with open(file, "rb+") as opened:
-            os.fsync(opened.fileno())
-            if sys.platform == "linux":
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return file
-
-    yield emptied
+    return lambda: emptied(file)
 
 
 @pytest.mark.only_on("linux")
@@ -110,7 +112,7 @@ def test_rows_are_fetched_and_nothing_beside_them(cold: Callable[[], Path], tmp_
     options = IndexOptions(tmp_path / "indexes")
     table = open_table([cold()], options, lambda table: "told")
     # Arrow has the beginning of a file fetched when it maps it.
-    table.address(table.place(0).stamp)
+    table.content(table.place(0).stamp)
     file = cold()
     assert in_memory(file) == 0
     spans = [(batch, 100, 116) for batch in range(0, 8, 2)]
@@ -143,3 +145,55 @@ def test_cold_rows_are_the_rows(
     first = read(backend, **of)
     assert first == read(backend, **of)
     assert len(first) == 1000
+
+
+@pytest.mark.only_on("linux")
+def test_values_without_bytes_fetch_nothing(write: Write, tmp_path: Path) -> None:
+    """Empty texts and lists beside the rows bring nothing else of the file into memory."""
+    empty = {"note": ["one", *[""] * 999], "tags": [[1], *[[]] * 999]}
+    batch = {**empty, "text": [f"{number:08} " * 200 for number in range(1000)]}
+    file = write("empty/data.arrow", [batch] * (ROWS // 1000))
+    table = open_table([file], IndexOptions(tmp_path / "indexes"), lambda table: "told")
+    table.content(table.place(0).stamp)
+    emptied(file)
+    assert in_memory(file) == 0
+    prefetch(partial(Run, table), [(0, 100, 116)])
+    deadline_s = time.monotonic() + WAIT_S
+    while in_memory(file) < 16 * ROW_BYTES // PAGE_BYTES and time.monotonic() < deadline_s:
+        continue
+    assert in_memory(file) < file.stat().st_size // PAGE_BYTES / 4
+
+
+@pytest.mark.only_on("linux")
+@pytest.mark.parametrize("names", [("note", "text"), ("text", "note"), ("text", "tags", "pairs")])
+def test_the_place_of_a_column_does_not_matter(
+    write: Write, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """What tells where values are is fetched too, wherever it lies in its batch."""
+    columns = {
+        "text": [f"{number:08} " * 200 for number in range(1000)],
+        "note": ["n"] * 1000,
+        "tags": [["a", "b"]] * 1000,
+        "pairs": pa.array([[("k", [1])]] * 1000, pa.map_(pa.string(), pa.list_(pa.int64()))),
+    }
+    batch = pa.record_batch({name: columns[name] for name in names})
+    file = write("placed/data.arrow", [batch] * (ROWS // 1000))
+    table = open_table([file], IndexOptions(tmp_path / "indexes"), lambda table: "told")
+    table.content(table.place(0).stamp)
+    emptied(file)
+    assert in_memory(file) == 0
+    spans = [(number, 500, 501) for number in range(0, 8, 2)]
+    prefetch(partial(Run, table), spans)
+    for number, begin, end in spans:
+        assert table.batch(number).slice(begin, end - begin).to_pylist()
+    assert in_memory(file) < file.stat().st_size // PAGE_BYTES / 4
+
+
+@pytest.mark.only_on("linux")
+def test_rows_without_a_way_to_ask_the_kernel(
+    cold: Callable[[], Path], open_at: Open, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python that was built without ``preadv2`` reads shuffled rows like any other."""
+    monkeypatch.delattr(os, "RWF_NOWAIT", raising=False)
+    backend = open_at(cold().parent)
+    assert len(read(backend, positions=range(3000), seed=3)) == 3000

@@ -13,7 +13,7 @@ import pytest
 from datasets import Audio, Dataset, Features, Video
 from samples import SAMPLES, Sample, same, sound
 
-from fdss.errors import UncarriableValue
+from fdss.errors import PageForeign, UncarriableValue
 from fdss.rows import BatchChunk, RowMaker, features_of
 
 each_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
@@ -188,3 +188,18 @@ def test_a_chunk_knows_its_length_and_its_rows() -> None:
     chunk = BatchChunk(batch, RowMaker(features_of(batch.schema)))
 
     assert (len(chunk), chunk.rows()) == (3, [{"n": 0}, {"n": 1}, {"n": 2}])
+
+
+def test_a_batch_whose_values_lie_elsewhere_is_refused() -> None:
+    """A view that leads out of the batch it came in is an error of the page."""
+    views = pa.array(["longer than a view holds"] * 3, pa.string_view())
+    _, places, content = views.buffers()
+    moved = np.frombuffer(places, np.int32).copy()
+    # The offset of the last view.
+    moved[-1] = 1 << 20
+    batch = pa.record_batch(
+        [pa.Array.from_buffers(views.type, 3, [None, pa.py_buffer(moved), content])], ["a"]
+    )
+
+    with pytest.raises(PageForeign):
+        RowMaker(features_of(batch.schema)).checked(batch)
