@@ -8,24 +8,25 @@ import pyarrow as pa
 
 SMALL_BYTES = 64 * 1024
 GRAIN_BYTES = 256 * 1024
-KEPT_BLOCKS = 4
+KEPT_REGIONS = 4
 
 
-class Blocks:
+class Arena:
     """Hands out memory, and takes it back when the last array in it has gone.
 
     What an allocator is given back by another thread than it gave it to lies about in its pages
-    for a while, several times what is in use; here it is filled again at once.
+    for a while, several times what is in use; here it is filled again at once. One thread takes;
+    any may give back.
     """
 
     def __init__(self) -> None:
-        self._free: deque[pa.Buffer] = deque(maxlen=KEPT_BLOCKS)
+        self._free: deque[pa.Buffer] = deque(maxlen=KEPT_REGIONS)
 
-    def take(self, size_bytes: int) -> Block:
+    def take(self, size_bytes: int) -> Region:
         """Return memory of at least that size; it may hold what was in it before."""
         if size_bytes < SMALL_BYTES:
-            return Block(pa.allocate_buffer(size_bytes), None)
-        return Block(self._found(size_bytes), self._free)
+            return Region(pa.allocate_buffer(size_bytes), None)
+        return Region(self._found(size_bytes), self._free)
 
     def _found(self, size_bytes: int) -> pa.Buffer:
         for _ in range(len(self._free)):
@@ -37,7 +38,7 @@ class Blocks:
         )
 
 
-class Block:
+class Region:
     """Memory that goes back to where it came from."""
 
     __slots__ = ("_free", "_memory")
@@ -48,11 +49,11 @@ class Block:
 
     @property
     def content(self) -> memoryview:
-        """Return the memory, to be written; not beyond the life of the block."""
+        """Return the memory, to be written; not beyond the life of the region."""
         return memoryview(self._memory).cast("B")
 
     def filled(self, size_bytes: int) -> pa.Buffer:
-        """Return the first bytes, to be read; they keep the block."""
+        """Return the first bytes, to be read; they keep the region."""
         return pa.foreign_buffer(self._memory.address, size_bytes, base=self)
 
     def __del__(self) -> None:

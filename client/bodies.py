@@ -19,14 +19,14 @@ from fdss.wire.arrow import decode_batches
 from fdss.wire.ndjson import RowsChunk, decode_lines
 from fdss.wire.plain import BYTES_TAG
 
-from .blocks import Blocks
+from .arena import Arena
 from .pages import Page, foreign
 
 READ_BYTES = 256 * 1024
 
 
 def page_chunks(
-    response: requests.Response, page: Page, types: str, maker: RowMaker, blocks: Blocks
+    response: requests.Response, page: Page, types: str, maker: RowMaker, arena: Arena
 ) -> Iterator[tuple[Chunk, int]]:
     """Yield the rows of a page as they arrive, 1 or more at a time, with their size in bytes.
 
@@ -38,7 +38,7 @@ def page_chunks(
         PageForeign: More rows came, or something that is not a row.
     """
     parts = (
-        _batches(response, maker, blocks)
+        _batches(response, maker, arena)
         if types == names.ARROW_TYPES
         else _lines(response, types, maker)
     )
@@ -65,9 +65,9 @@ def page_chunks(
 
 
 def _batches(
-    response: requests.Response, maker: RowMaker, blocks: Blocks
+    response: requests.Response, maker: RowMaker, arena: Arena
 ) -> Iterator[tuple[Chunk, int]]:
-    stream = _Stream(response, blocks)
+    stream = _Stream(response, arena)
     for batch in decode_batches(stream):
         if batch.num_rows:
             yield BatchChunk(maker.checked(batch), maker), batch.nbytes
@@ -81,22 +81,22 @@ class _Stream:
     is checked here: whoever asks for more bytes than come finds the body cut.
     """
 
-    def __init__(self, response: requests.Response, blocks: Blocks) -> None:
+    def __init__(self, response: requests.Response, arena: Arena) -> None:
         self._raw: Any = response.raw
         self._body: Any = response.raw._fp
-        self._blocks = blocks
+        self._arena = arena
 
     def read(self, count: int) -> memoryview:
         """Return ``count`` bytes; fewer at the end of the body."""
-        block = self._blocks.take(count)
-        content = block.content
+        region = self._arena.take(count)
+        content = region.content
         filled = 0
         try:
             while filled < count and (received := self._body.readinto(content[filled:count])):
                 filled += received
         except (HTTPException, OSError) as exc:
             raise PageCut(f"the connection broke: {exc}") from exc
-        return memoryview(block.filled(filled))
+        return memoryview(region.filled(filled))
 
     def end(self) -> None:
         """Free the connection for the next page, if nothing is left in it of this one.

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fdss.backend import Backend, Row
-from fdss.errors import BadParameter, StateRefused
+from fdss.errors import BadParameter, StateRefused, UnsupportedStep
 
 from .distributing import Distributing
-from .elastic import adopted
+from .elastic import MergedState, adopted
 from .epochs import Epoch, Start
 from .iteration import Cursor, RowIterator, current_worker
 from .lengths import Lengths
@@ -171,14 +171,26 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
             self._begin_at(self._resume)
 
     def state_dict(self) -> State:
-        """Return where the newest iterator stands, as JSON values; at first, the start."""
+        """Return where the newest iterator stands, as JSON values; at first, the start.
+
+        Raises:
+            UnsupportedStep: The dataset is distributed, and its rows come from DataLoader workers.
+        """
+        if self._start is not None and self._start.has_begun_in_workers and self._cursor is None:
+            raise UnsupportedStep(
+                "state_dict() of a dataset whose rows come from DataLoader workers: this process "
+                "does not know how far they are.",
+                hint="save state_after(batches), or the state of a StatefulDataLoader",
+            )
         if self._resume is not None:
             return self._resume
         if self._cursor is None:
             return Cursor(self._pipeline, self.epoch, Lengths()).state()
         return self._cursor.state()
 
-    def load_state_dict(self, state: State | Sequence[State], *, strict: bool = True) -> None:
+    def load_state_dict(
+        self, state: State | Sequence[State] | MergedState, *, strict: bool = True
+    ) -> None:
         """Let the next iteration begin behind the last row of a saved state.
 
         A state from the exact end of an epoch begins the next one; but of an epoch that
@@ -186,8 +198,8 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
         load under other ranks; a list of the states of all ranks always does.
 
         Args:
-            state: What ``state_dict`` or ``state_after`` returned, or a list of what it returned
-                on each rank, in their order (``merge_states``).
+            state: What ``state_dict``, ``state_after`` or ``merge_states`` returned, or a list of
+                what ``state_dict`` returned on each rank, in their order.
             strict: Refuse the state when the content, view or steps differ from those it was
                 saved with.
 
@@ -195,7 +207,9 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
             StateRefused: It belongs to another pipeline; the message names what differs.
         """
         if isinstance(state, list | tuple):
-            state = self._merged(state, strict=strict).state
+            state = self._merged(state, strict=strict)
+        if isinstance(state, MergedState):
+            state = state.state
         worker = _worker_of(state)
         pipeline = self._pipeline.for_worker(*worker) if worker else self._pipeline
         state = self._resume = adopted(state, pipeline, strict=strict)
@@ -219,6 +233,7 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
         begin = Beginning()
         if self._start is not None:
             begin = self._start.begin(None if worker is None else worker[0])
+            self._warn_of_uneven_ranks(worker)
         state, self._resume = self._resume, None
         if state is not None and worker is not None and _is_of_all_ranks(state):
             # The start has it, for one pass: a copy of this dataset may begin many.
@@ -230,6 +245,7 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
             elif state[ENDED_KEY] and state[EPOCH_KEY] != epoch:
                 state = None
         self._cursor = Cursor(pipeline, epoch, self._lengths, state, batching, begin)
+        self._cursor.start = self._start
         return RowIterator(self._cursor, self._epoch, self._start)
 
     def _with(self, **changes: Any) -> ComposableIterableDataset:
@@ -259,7 +275,8 @@ def _check_worker(state: State, worker: tuple[int, int] | None) -> None:
         raise StateRefused(
             f"The state was saved by worker {state[WORKER_KEY]} and would start in {worker} "
             "(number, of how many; None is no worker).",
-            hint="resume with the number of DataLoader workers it was saved with",
+            hint="resume with the number of DataLoader workers it was saved with, or distribute(): "
+            "the state of state_after() fits any number",
         )
 
 

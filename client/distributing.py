@@ -26,6 +26,7 @@ class Distributing(Transforms):
 
     _epoch: Epoch
     _start: Start | None
+    _is_warned = False
 
     @property
     def distribution(self) -> Distribution | None:
@@ -79,7 +80,7 @@ class Distributing(Transforms):
                 parallel ranks need them; it divides ``world_size``.
 
         Raises:
-            BadParameter: An argument is out of range.
+            BadParameter: An argument is out of range, or each rank drew a seed of its own.
             UnsupportedStep: It is distributed already, or a step counts the rows that come out.
         """
         ranks = Ranks(rank, world_size, batch_size, tail, group)
@@ -93,6 +94,13 @@ class Distributing(Transforms):
             raise UnsupportedStep(
                 f"distribute() cannot follow {cutting[0]}, which counts rows behind other steps.",
                 hint="take and skip before other steps, or slice",
+            )
+        shuffle = self._pipeline.view.shuffle
+        if shuffle is not None and shuffle.is_drawn and ranks.count > 1:
+            raise BadParameter(
+                f"distribute() over {ranks.count} ranks follows a shuffle() that drew a seed of "
+                "its own: every rank would have another order.",
+                hint="name the seed, the same on every rank: shuffle(seed=...)",
             )
         distributed = self._with(ranks=ranks)
         _log.info("%s", distributed.distribution)
@@ -120,6 +128,12 @@ class Distributing(Transforms):
                 "state_after() is of a distributed dataset whose steps make one row of each.",
                 hint="save state_dict() of the iterator, or that of a StatefulDataLoader",
             )
+        if start.has_dropped:
+            raise UnsupportedStep(
+                "state_after() counts batches of the source; a map() has dropped rows (None), so "
+                "those that came hold others.",
+                hint="drop rows with filter(), and save the states of all ranks",
+            )
         begin = start.newest
         end = ranks.end(len(self._pipeline.view), begin.began)
         most = -(-(end - begin.place) // ranks.step_places)
@@ -140,6 +154,18 @@ class Distributing(Transforms):
         made = merged(states, self._pipeline, strict=strict)
         _log.info("%d states: %s", len(states), made)
         return made
+
+    def _warn_of_uneven_ranks(self, worker: tuple[int, int] | None) -> None:
+        """Say once a process that ranks may end at different steps, where they would hang."""
+        ranks = self._pipeline.ranks
+        is_even = ranks is None or ranks.count == 1 or self._pipeline.keeps_places
+        if is_even or self._is_warned or (worker is not None and worker[0]):
+            return
+        self._is_warned = True
+        _log.warning(
+            "A step may make more or fewer rows: the ranks may end after different numbers of "
+            "batches. Stop all of them when the first one ends."
+        )
 
     def _begin_at(self, state: State | None) -> None:
         """Let the next pass of a rank begin at a state, or at the first row."""

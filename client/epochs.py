@@ -59,7 +59,7 @@ class Start:
     process never hears when a DataLoader begins one, so each worker counts its own.
     """
 
-    _BEGAN, _PLACE, _OUTSIDE, _WORKERS = range(4)
+    _BEGAN, _PLACE, _DROPPED, _OUTSIDE, _WORKERS = range(5)
 
     def __init__(self) -> None:
         self._shared = RawArray(c_uint64, self._WORKERS + MAX_WORKERS)
@@ -74,10 +74,24 @@ class Start:
         """Return whether a pass has begun where it was said last."""
         return bool(self._shared[self._OUTSIDE] or self._shared[self._WORKERS])
 
+    @property
+    def has_dropped(self) -> bool:
+        """Return whether a row of the newest passes was dropped by a function, in any process."""
+        return bool(self._shared[self._DROPPED])
+
+    def note_dropped(self) -> None:
+        """Say that a row was dropped."""
+        self._shared[self._DROPPED] = 1
+
+    @property
+    def has_begun_in_workers(self) -> bool:
+        """Return whether a pass has begun in DataLoader workers where it was said last."""
+        return bool(self._shared[self._WORKERS])
+
     def load(self, begin: Beginning) -> None:
         """Let the next pass begin elsewhere."""
         self._shared[self._BEGAN], self._shared[self._PLACE] = begin.began, begin.place
-        for at in range(self._OUTSIDE, len(self._shared)):
+        for at in range(self._DROPPED, len(self._shared)):
             self._shared[at] = 0
 
     def go_on(self, begin: Beginning) -> None:

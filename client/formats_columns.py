@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fdss.errors import UncarriableValue
 from fdss.rows import flat_lists
 
 Values = list[Any]
@@ -163,7 +164,10 @@ def _texts(column: pa.Array) -> list[str] | None:
     type_ = column.type
     if column.null_count or not (pa.types.is_string(type_) or pa.types.is_large_string(type_)):
         return None
-    return list(column.to_pylist())
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError as exc:
+        raise UncarriableValue(f"A column of text holds bytes that are no UTF-8: {exc}.") from exc
 
 
 def _is_number(type_: pa.DataType) -> bool:

@@ -89,10 +89,12 @@ class Cursor:
     """Where one pass stands: counters only, so that it can outlive its iterator.
 
     Attributes:
+        start: What is told, of a rank's pass, when a function drops a row.
         begin: Where the pass of a rank begins, or goes on from a loaded state.
         has_ended: Whether the last row was asked for and there was none behind it.
     """
 
+    start: Start | None = None
     begin: Beginning
     _source: SourceNode
     _last: Node
@@ -134,7 +136,8 @@ class Cursor:
         """Yield the rows, or batches of them, and count them."""
         lengths, source = self._lengths, self._source
         lengths.begin()
-        before = source.position
+        before, given = source.position, self._given
+        watched = self.start if self._pipeline.keeps_places else None
         # Behind the source, rows are counted before a function has made anything of them: what a
         # function fails at was not handed out, so the state stays that of the row before.
         holds = bool(self._pipeline.steps) or self._batching is not None
@@ -145,7 +148,11 @@ class Cursor:
             lengths.input_count = source.position - before
             if holds:
                 self._held = self._counted()
+            if watched is not None and source.position - before != self._given - given:
+                watched.note_dropped()
             yield item
+        if watched is not None and source.position - before != self._given - given:
+            watched.note_dropped()
         self.has_ended = True
         self._held = None
         if self._from_start and self._pipeline.worker is None:

@@ -98,11 +98,11 @@ class Ranks:
         counts = {"world_size": self.world_size, "batch_size": self.batch_size, "group": self.group}
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 32:
-                raise BadParameter(f"distribute() {name}={value!r} is not 1 or more.")
+                raise BadParameter(f"distribute() {name}={value!r} is not an integer of 1 or more.")
         is_rank = isinstance(self.rank, int) and not isinstance(self.rank, bool)
         if not is_rank or not 0 <= self.rank < self.world_size:
             raise BadParameter(
-                f"distribute() rank={self.rank!r} is not from 0 to world_size - 1 = "
+                f"distribute() rank={self.rank!r} is not an integer from 0 to world_size - 1 = "
                 f"{self.world_size - 1}."
             )
         if self.tail not in TAILS:

@@ -13,7 +13,7 @@ from fdss.backend import Chunk, Selection
 from fdss.rows import RowMaker
 from fdss.wire import names
 
-from .blocks import Blocks
+from .arena import Arena
 from .bodies import page_chunks
 from .connections import Hold
 from .link import MAX_PAGE_BYTES, Link, PageSize
@@ -51,7 +51,7 @@ class Served:
     row_bytes: dict[tuple[str, ...] | None, float] = field(default_factory=dict)
 
 
-class Batches:
+class BatchEnds:
     """Where the server's batches end among the rows of a selection, learned from what arrives.
 
     A page that ends with a batch leaves none to be cut in two, once on either side.
@@ -89,8 +89,8 @@ class PageReader:
         if row_bytes is not None and served.link.is_distant:
             self._size.measure(row_bytes, served.link.rate())
             self._size.leap()
-        self._batches = Batches()
-        self._blocks = Blocks()
+        self._ends = BatchEnds()
+        self._arena = Arena()
 
     def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
         """Yield the rows from the ``begin``-th of the selection on, with their size in bytes.
@@ -117,7 +117,7 @@ class PageReader:
                 following.discard()
 
     def _answer(self, begin: int, flow: Flow[Chunk]) -> _Answer:
-        rows = self._batches.whole(begin, self._size.next_rows())
+        rows = self._ends.whole(begin, self._size.next_rows())
         rows = min(rows, len(self._selection) - begin)
         page = asked_page(self._selection, self._served.length, begin, rows)
         return _Answer(page, begin, self._asking(flow.hold))
@@ -145,12 +145,12 @@ class PageReader:
             yield None, 0, rest_rows
             begun_s = time.perf_counter()
             for chunk, chunk_bytes in page_chunks(
-                response, answer.page, types, served.maker, self._blocks
+                response, answer.page, types, served.maker, self._arena
             ):
                 reading_s += time.perf_counter() - begun_s
                 size_bytes += chunk_bytes
                 if len(chunk) < rest_rows < answer.page.rows:
-                    self._batches.learn(answer.first + answer.page.rows - rest_rows, len(chunk))
+                    self._ends.learn(answer.first + answer.page.rows - rest_rows, len(chunk))
                 rest_rows -= len(chunk)
                 self._measure(answer.page.rows - rest_rows, size_bytes, reading_s)
                 yield chunk, chunk_bytes, rest_rows
@@ -158,7 +158,7 @@ class PageReader:
         served.link.add(size_bytes, reading_s)
 
     def _measure(self, rows: int, size_bytes: int, seconds: float) -> None:
-        link, row_bytes = self._served.link, size_bytes / rows
+        link, row_bytes = self._served.link, max(1.0, size_bytes / rows)
         self._served.row_bytes[self._selection.columns] = row_bytes
         self._size.measure(row_bytes, link.rate(size_bytes, seconds))
         if link.is_distant:

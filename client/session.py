@@ -159,7 +159,12 @@ class ServerSession:
         with contextlib.closing(response):
             error = error_of(response, asked)
         if isinstance(error, AuthenticationRequired):
-            error.hint = self._token_hint() or error.hint
+            hint = self._token_hint() or error.hint
+            was_sent = "Authorization" in session.headers
+            is_general = was_sent and hint == AuthenticationRequired.default_hint
+            error.hint = (
+                f"the token that was sent is not the server's: {hint}" if is_general else hint
+            )
         raise error
 
     def _session(self) -> requests.Session:

@@ -38,6 +38,8 @@ READ_KEY = "read"
 
 TAILS = ("pad", "drop", "uneven")
 
+_TORCHDATA_KEYS = {"_snapshot", "_iterator_finished"}
+
 _WHAT_DIFFERS = {
     ORDER_KEY: "the version of the order",
     FINGERPRINT_KEY: "the content of the dataset",
@@ -71,6 +73,11 @@ def check_state(state: Any, identity: State, *, strict: bool) -> State:
     Raises:
         StateRefused: It does not; the message names what differs.
     """
+    if isinstance(state, dict) and not state.keys().isdisjoint(_TORCHDATA_KEYS):
+        raise StateRefused(
+            "The state is that of a StatefulDataLoader, not of a dataset.",
+            hint="load it into the StatefulDataLoader: loader.load_state_dict(state)",
+        )
     if not isinstance(state, dict) or state.get(VERSION_KEY) != STATE_VERSION:
         found = state.get(VERSION_KEY) if isinstance(state, dict) else type(state).__name__
         raise StateRefused(

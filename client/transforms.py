@@ -93,7 +93,7 @@ class Transforms(ABC):
             block_size: Stored rows that are read together, 1 to 65,536.
         """
         drawn = secrets.randbits(31) if seed is None else seed
-        shuffle = Shuffle(drawn, max(buffer_size or 0, 0), block_size)
+        shuffle = Shuffle(drawn, max(buffer_size or 0, 0), block_size, is_drawn=seed is None)
         return self._viewed(self._pipeline.view.shuffled(shuffle), "shuffle")
 
     def take(self, n: int) -> Self:

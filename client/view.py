@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -30,11 +30,13 @@ class Shuffle:
         seed: Seed of epoch 0, 0 to 2**64 - 1; other epochs hash it with their number.
         window: Positions mixed among themselves, 0 (off) to 131,072.
         block: Stored rows that stay together before the window mixes them, 1 to 65,536.
+        is_drawn: Whether the seed was drawn here, so that no other process has it.
     """
 
     seed: int
     window: int
     block: int = DEFAULT_BLOCK_ROWS
+    is_drawn: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_range("seed", self.seed, 0, MAX_SEED)

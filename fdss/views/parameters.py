@@ -35,8 +35,7 @@ PARAMETERS = (
 REPEATABLE = frozenset({"columns"})
 
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
-_RUN = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
-_RANGE = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
+_PARTS = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
 
 
 def selection_of(query: MultiDict[str, str], length: int, column_names: list[str]) -> Selection:
@@ -93,7 +92,7 @@ def _integer(query: MultiDict[str, str], name: str, smallest: int, largest: int)
 def _rows(text: str | None, length: int) -> range:
     if text is None:
         return range(length)
-    found = _RANGE.fullmatch(text)
+    found = _PARTS.fullmatch(text)
     if not found:
         raise BadParameter(f"Parameter 'rows' is begin:end or begin:end:step; found {text[:80]!r}.")
     begin, end, step = int(found[1]), int(found[2]), int(found[3] or 1)
@@ -108,7 +107,7 @@ def _rows(text: str | None, length: int) -> range:
 def _runs(text: str | None) -> Runs | None:
     if text is None:
         return None
-    found = _RUN.fullmatch(text)
+    found = _PARTS.fullmatch(text)
     if not found:
         raise BadParameter(
             f"Parameter 'run' is rows:every or rows:every:begun; found {text[:80]!r}."

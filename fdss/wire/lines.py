@@ -64,6 +64,8 @@ def _merged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     small: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
+        if not batch.num_rows:
+            continue
         is_small = batch.num_rows < _FIRST_ROWS and _held_bytes(batch) < MIN_CHUNK_BYTES
         if is_small:
             small.append(batch)

@@ -17,15 +17,12 @@ from . import names
 from .columns import Dialect
 from .plain import BYTES_TAG, Plain
 from .tagged import Tagged, restored, restored_fields
-from .texts import ColumnWriter, Texts, joined_lines, of_lists
+from .texts import SCANNED_BYTES, ColumnWriter, Texts, joined_lines, of_lists
 
 _DIALECTS: dict[str, Dialect] = {names.PLAIN: Plain(), names.TAGGED: Tagged()}
 
 # Every tag begins so. A quote inside a string is written \" and never matches.
 _TAG_START = b'{"__'
-
-# What is made of a part of this size stays in the cache, and is not had from the system each time.
-_SCANNED_BYTES = 64 << 10
 
 # A reader that splits text, not bytes, takes these for line ends, as existing clients do.
 _TEXT_LINE_ENDS = {
@@ -130,8 +127,8 @@ def _without_text_line_ends(lines: bytes) -> bytes:
 def _may_hold_line_ends(lines: bytes) -> bool:
     """Look for C2 85 and E2 80 A8..A9, several times faster than ``bytes.find`` does."""
     held = np.frombuffer(lines, dtype=np.uint8)
-    for begin in range(0, len(held), _SCANNED_BYTES):
-        leads = np.flatnonzero((held[begin : begin + _SCANNED_BYTES] & 0xDF) == 0xC2) + begin
+    for begin in range(0, len(held), SCANNED_BYTES):
+        leads = np.flatnonzero((held[begin : begin + SCANNED_BYTES] & 0xDF) == 0xC2) + begin
         # Text is whole UTF-8 and ends with a line end: two bytes follow the lead of three.
         second, third = held[leads + 1], held.take(leads + 2, mode="clip")
         if ((second == 0x85) | ((second == 0x80) & ((third & 0xFE) == 0xA8))).any():

@@ -30,7 +30,7 @@ _TYPE = pa.large_binary()
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 # What is made of a part of this size stays in the cache, and is not had from the system each time.
-_SCANNED_BYTES = 64 << 10
+SCANNED_BYTES = 64 << 10
 
 # With fewer bytes to an escape than these, one pass over all is quicker than one for each kind.
 _FEW_BYTES = 32
@@ -188,8 +188,8 @@ def _is_latin(codes: NDArray[np.uint8], offsets: NDArray[np.int64]) -> bool:
     if ((first & 0xC0) == 0x80).any():
         return False
     was_lead = False
-    for begin in range(0, len(codes), _SCANNED_BYTES):
-        part = codes[begin : begin + _SCANNED_BYTES]
+    for begin in range(0, len(codes), SCANNED_BYTES):
+        part = codes[begin : begin + SCANNED_BYTES]
         if part.max() >= 0xE0 or ((part & 0xFE) == 0xC0).any():
             return False
         is_lead = part >= 0xC2

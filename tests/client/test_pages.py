@@ -27,7 +27,7 @@ from fdss.backend import Row, Runs, Selection
 from fdss.client.link import Link, PageSize
 from fdss.client.pages import Transfer, asked_page
 from fdss.client.readahead import THREAD_NAME, ReadAhead
-from fdss.client.reading import Batches, PageReader, Served
+from fdss.client.reading import BatchEnds, PageReader, Served
 from fdss.client.remote import RemoteBackend
 from fdss.client.session import READ_TIMEOUT_S, ServerSession
 from fdss.errors import (
@@ -337,7 +337,7 @@ def test_neighbours_that_share_a_link_give_its_speed_together() -> None:
 
 def test_pages_end_where_batches_end() -> None:
     """Once a whole batch was seen, a page ends with a batch, and is never empty for it."""
-    batches = Batches()
+    batches = BatchEnds()
     assert batches.whole(256, 700) == 700
     batches.learn(1000, 500)
     assert batches.whole(256, 700) == 244

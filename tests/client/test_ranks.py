@@ -501,6 +501,7 @@ def test_batches_that_are_begun_are_counted(caplog: pytest.LogCaptureFixture) ->
         list(islice(iterator, rows))
         states.append(iterator.state_dict())
     dataset = make(40).map(lambda batch: batch, batched=True, batch_size=4).distribute(0, 1, 1)
+    caplog.clear()
     with caplog.at_level(logging.INFO, "fdss.client"):
         dataset.load_state_dict(states)
 
@@ -726,3 +727,59 @@ def twice_the_odd(table: Any) -> Any:
     import pyarrow as pa
 
     return pa.concat_tables([table, table]) if table["n"][0].as_py() % 2 else table
+
+
+def test_ranks_that_draw_their_seeds_are_refused() -> None:
+    """A seed that a rank draws for itself makes an order of its own; one rank may."""
+    dataset = make(20).shuffle()
+    with pytest.raises(BadParameter, match="seed of its own") as caught:
+        dataset.distribute(0, 2, 4)
+    assert "shuffle(seed=" in caught.value.hint
+    assert len(list(dataset.distribute(1, 2, 4, group=2, tail="uneven"))) == 20
+
+
+def test_a_merged_state_loads_as_its_state() -> None:
+    """What ``merge_states`` returns is loaded whole."""
+    ranks = [make(40).distribute(rank, 2, 4) for rank in range(2)]
+    states = []
+    for rank in ranks:
+        rows = iter(rank)
+        list(islice(rows, 8))
+        states.append(rows.state_dict())
+    again = make(40).distribute(0, 1, 4)
+    again.load_state_dict(again.merge_states(states))
+    assert numbers(again) == list(range(16, 40))
+
+
+def test_states_of_torchdata_are_told_apart() -> None:
+    """A state of a StatefulDataLoader says where it belongs."""
+    with pytest.raises(StateRefused, match="StatefulDataLoader") as caught:
+        make(4).distribute(0, 1, 2).load_state_dict({"_snapshot": {}})
+    assert "loader.load_state_dict" in caught.value.hint
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_ranks_that_may_end_apart_are_warned_of(
+    caplog: pytest.LogCaptureFixture, world_size: int
+) -> None:
+    """Behind a filter several ranks are warned once, one rank is not."""
+    dataset = make(20).distribute(0, world_size, 2).filter(lambda row: row["n"] % 2 == 0)
+    with caplog.at_level(logging.WARNING):
+        list(dataset)
+        list(dataset)
+    assert caplog.text.count("different numbers of batches") == world_size - 1
+
+
+@pytest.mark.parametrize("at", [4, 15])
+def test_state_after_knows_of_rows_that_a_map_dropped(at: int) -> None:
+    """Where a map has dropped a row, batches that came are not those of the source."""
+    dataset = make(16).map(lambda row: None if row["n"] == at else row)
+    dataset = dataset.distribute(0, 1, 2)
+    rows = iter(dataset)
+    list(islice(rows, at))
+    assert dataset.state_after(2) == dataset.state_after(2)
+    assert len(list(rows)) == 15 - at
+    with pytest.raises(UnsupportedStep, match="dropped rows"):
+        dataset.state_after(2)
+    dataset.load_state_dict(make(16).state_dict(), strict=False)
+    assert dataset.state_after(2)

@@ -280,6 +280,15 @@ def test_refused_token_of_the_file_points_at_tunnels() -> None:
     assert "tunnel" in caught.value.hint
 
 
+@pytest.mark.parametrize(("token", "begin"), [("wrong", "the token that was sent"), (None, "pass")])
+def test_a_wrong_token_is_told_from_a_missing_one(token: str | None, begin: str) -> None:
+    """Who has sent a token reads that it is another server's, who has not, how to give one."""
+    with responses.RequestsMock() as mock, pytest.raises(AuthenticationRequired) as caught:
+        mock.get(f"http://far:1{HEALTH}", json={"error": "No."}, status=401)
+        ServerSession("http://far:1", token).get_json(HEALTH)
+    assert caught.value.hint.startswith(begin)
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
 def test_loopback_never_goes_through_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a tunnel is on this machine, whatever proxy there is for other hosts."""
