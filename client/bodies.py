@@ -68,9 +68,12 @@ def _batches(
     response: requests.Response, maker: RowMaker, arena: Arena
 ) -> Iterator[tuple[Chunk, int]]:
     stream = _Stream(response, arena)
+    before = 0
     for batch in decode_batches(stream):
+        came, before = stream.received_bytes - before, stream.received_bytes
         if batch.num_rows:
-            yield BatchChunk(maker.checked(batch), maker), batch.nbytes
+            # Of small batches most of what comes says where their values are.
+            yield BatchChunk(maker.checked(batch), maker), max(came, batch.nbytes)
     stream.end()
 
 
@@ -79,12 +82,16 @@ class _Stream:
 
     They are read below urllib3, which would copy them once or twice more. What it checks besides
     is checked here: whoever asks for more bytes than come finds the body cut.
+
+    Attributes:
+        received_bytes: Bytes that were read.
     """
 
     def __init__(self, response: requests.Response, arena: Arena) -> None:
         self._raw: Any = response.raw
         self._body: Any = response.raw._fp
         self._arena = arena
+        self.received_bytes = 0
 
     def read(self, count: int) -> memoryview:
         """Return ``count`` bytes; fewer at the end of the body."""
@@ -96,6 +103,7 @@ class _Stream:
                 filled += received
         except (HTTPException, OSError) as exc:
             raise PageCut(f"the connection broke: {exc}") from exc
+        self.received_bytes += filled
         return memoryview(region.filled(filled))
 
     def end(self) -> None:

@@ -8,6 +8,8 @@ In one terminal ``fdss demo --keep``, which prints what to set in another one; t
 The first run stops with work done since its last checkpoint. The second goes back to it, on three
 ranks, and trains on exactly the rows that follow it; ``--ids`` names a file for their ids. Each
 rank asks the server for its own rows only.
+
+It needs torch.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ In one terminal ``fdss demo --keep``, which prints what to set in another one; t
 ``Trainer(train_dataset=dataset)`` resumes exactly too, but reads all that it has seen once more.
 Here the place in the data is saved with each checkpoint, in ``trainer_state.json``, and Trainer
 gets a blank for each batch that it wants to skip.
+
+It needs torch, transformers and accelerate. Under torchrun on a machine without a GPU set
+``ACCELERATE_USE_CPU=true``: else accelerate takes every process for the only one, and each trains
+on all rows.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ In one terminal ``fdss demo --keep``, which prints what to set in another one; t
 Lightning saves the state of a train dataloader that has one. The loader here has one that says
 how many rows were consumed, which holds for any number of workers, and it gives each epoch an
 order of its own.
+
+It needs torch, torchdata and lightning.
 """
 
 from __future__ import annotations

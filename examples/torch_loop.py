@@ -8,6 +8,8 @@ In one terminal ``fdss demo --keep``, which prints what to set in another one; t
 The first run dies like a killed job, with work done since its last checkpoint. The second goes
 back to that checkpoint and trains on exactly the rows that follow it; both write to ``--ids``
 which rows they trained on.
+
+It needs torch and torchdata.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import json
 import logging
+import re
 import subprocess
 import sys
 import urllib.request
@@ -356,6 +357,22 @@ def test_pages_share_connections(
     assert sorted(row["n"] for row in rows) == list(every)
     assert len([line for line in said if "/iter?" in line]) > 20
     assert 1 <= len([line for line in said if line.startswith("Starting new")]) <= 2
+
+
+def test_pages_of_small_batches_are_small(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What tells where values are counts: rows of two a batch come in small pages."""
+    file = tmp_path / "small.arrow"
+    table = pa.table({"n": range(40_000)})
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    with Server(ServerConfig(port=0, no_auth=True, local={"small": file})) as running:
+        remote = load_remote(running.url, LoadArguments("local/small"))
+        with caplog.at_level(logging.DEBUG, "urllib3.connectionpool"):
+            every = range(len(remote))
+            assert [row["n"] for row in rows_of(remote, Selection(every, every))] == list(every)
+    limits = [int(limit) for limit in re.findall(r"limit=(\d+)", caplog.text)]
+    assert limits[0] == 256
+    assert limits[1] <= (1 << 20) * len(table) // file.stat().st_size * 1.2
 
 
 @pytest.mark.parametrize("code", [0, 7])
