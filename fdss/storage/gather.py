@@ -182,13 +182,15 @@ class BatchReader:
 def _runs(spans: Iterator[Span], limit: int) -> Iterator[list[Span]]:
     """Yield neighbouring whole batches together, up to ``limit`` rows, and others one by one."""
     run: list[Span] = []
+    rows = 0
     for span in spans:
         is_next = bool(run) and span.key == run[-1].key + 1
-        fits = sum(other.rows for other in run) + span.rows <= limit
+        fits = rows + span.rows <= limit
         if run and not (is_next and fits and span.is_whole and run[0].is_whole):
             yield run
-            run = []
+            run, rows = [], 0
         run.append(span)
+        rows += span.rows
     if run:
         yield run
 
