@@ -206,6 +206,7 @@ class Lingering:
 def test_a_request_that_follows_at_once_gets_one_turn(caplog: pytest.LogCaptureFixture) -> None:
     """However early the next request arrives, it is given to one thread, and once."""
     turns: list[bool] = []
+    ended = threading.Semaphore(0)
 
     class Watched(StreamChannel):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -221,6 +222,7 @@ def test_a_request_that_follows_at_once_gets_one_turn(caplog: pytest.LogCaptureF
             self.requests_lock.arrived.clear()
             turns.append(self._turn)
             super().service()
+            ended.release()
 
     class WatchedListener(Listener):
         channel_class = Watched
@@ -230,6 +232,7 @@ def test_a_request_that_follows_at_once_gets_one_turn(caplog: pytest.LogCaptureF
         for _ in range(5):
             connection.request("GET", "/other")
             assert connection.getresponse().read() == b"ok"
+        assert all(ended.acquire(timeout=TIMEOUT_S) for _ in range(5))
         connection.close()
 
     assert turns == [False] * 5
