@@ -423,10 +423,18 @@ def test_arrow_program_runs(sample_folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_readme_programs_run(
     sample_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The README's programs run as they stand, one after the other, and the second resumes."""
+    """The README's programs run as they stand; the last one is a rank of two."""
     sample_dataset.select_columns("text").save_to_disk(str(tmp_path / "stories"))
     config = ServerConfig(port=0, local={"stories": tmp_path / "stories"})
-    scope: dict[str, Any] = {}
+    batches: list[Any] = []
+    scope: dict[str, Any] = {
+        "rank": 1,
+        "world_size": 2,
+        "epochs": 2,
+        "checkpoint": None,
+        "is_time_to_save": True,
+        "train": batches.append,
+    }
     with Server(config) as server:
         monkeypatch.setenv(SERVER_VARIABLE, server.url)
         for block in _blocks(README, "python"):
@@ -435,3 +443,6 @@ def test_readme_programs_run(
 
     assert scope["first"] != scope["second"]
     assert scope["second"]["characters"] == len(scope["second"]["text"])
+    half = len(sample_dataset) // 2
+    assert sum(len(batch["text"]) for batch in batches) == 2 * -(-half // 32) * 32
+    assert scope["checkpoint"]["epoch"] == 1 and scope["checkpoint"]["ended"]
