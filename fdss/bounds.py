@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import pyarrow as pa
 
+from fdss.nested import inner_fields, with_inner_fields
+
 _BYTES_OF = {
     pa.string(): pa.binary(),
     pa.large_string(): pa.large_binary(),
@@ -34,24 +36,5 @@ def _bytes_type(type_: pa.DataType) -> pa.DataType:
     """Return the type with bytes for text, laid out alike; itself if it has no text."""
     if type_ in _BYTES_OF:
         return _BYTES_OF[type_]
-    if not type_.num_fields or isinstance(type_, pa.DictionaryType):
-        return type_
-    inner = [type_.field(at) for at in range(type_.num_fields)]
-    types = [_bytes_type(field.type) for field in inner]
-    if all(new == field.type for new, field in zip(types, inner, strict=True)):
-        return type_
-    return _rebuilt(type_, [f.with_type(t) for f, t in zip(inner, types, strict=True)])
-
-
-def _rebuilt(type_: pa.DataType, inner: list[pa.Field]) -> pa.DataType:
-    if pa.types.is_struct(type_):
-        return pa.struct(inner)
-    if pa.types.is_map(type_):
-        return pa.map_(*(field.type for field in inner[0].type), keys_sorted=type_.keys_sorted)
-    if pa.types.is_fixed_size_list(type_):
-        return pa.list_(inner[0], type_.list_size)
-    if pa.types.is_list(type_):
-        return pa.list_(inner[0])
-    if pa.types.is_large_list(type_):
-        return pa.large_list(inner[0])
-    return type_
+    inner = inner_fields(type_)
+    return with_inner_fields(type_, [field.with_type(_bytes_type(field.type)) for field in inner])

@@ -29,6 +29,7 @@ SHARED = [
     "fdss.features",
     "fdss.files",
     "fdss.hosts",
+    "fdss.nested",
     "fdss.order",
     "fdss.places",
     "fdss.rows",

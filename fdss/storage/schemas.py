@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fdss.nested import inner_fields, with_inner_fields
 from fdss.rows import features_of
 
 _EXTENSION_KEYS = (b"ARROW:extension:name", b"ARROW:extension:metadata")
@@ -47,7 +48,7 @@ def has_views(type_: pa.DataType) -> bool:
 def _is_any(type_: pa.DataType, wanted: Callable[[pa.DataType], bool]) -> bool:
     if isinstance(type_, pa.BaseExtensionType):
         return _is_any(type_.storage_type, wanted)
-    return wanted(type_) or any(_is_any(inner.type, wanted) for inner in _inner_fields(type_))
+    return wanted(type_) or any(_is_any(inner.type, wanted) for inner in inner_fields(type_))
 
 
 def decoded(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -82,39 +83,15 @@ def _storage_type(type_: pa.DataType) -> pa.DataType:
         return _storage_type(type_.storage_type)
     if pa.types.is_dictionary(type_):
         return _storage_type(type_.value_type)
-    inner = [_storage_field(field) for field in _inner_fields(type_)]
-    if pa.types.is_struct(type_):
-        return pa.struct(inner)
-    if pa.types.is_map(type_):
-        return pa.map_(*inner, keys_sorted=type_.keys_sorted)
-    if pa.types.is_fixed_size_list(type_):
-        return pa.list_(inner[0], type_.list_size)
-    if pa.types.is_large_list(type_):
-        return pa.large_list(inner[0])
-    if pa.types.is_list(type_):
-        return pa.list_(inner[0])
-    return type_
-
-
-def _inner_fields(type_: pa.DataType) -> list[pa.Field]:
-    if pa.types.is_struct(type_):
-        return [type_.field(number) for number in range(type_.num_fields)]
-    if pa.types.is_map(type_):
-        return [type_.key_field, type_.item_field]
-    if (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    ):
-        return [type_.value_field]
-    return []
+    inner = [_storage_field(field) for field in inner_fields(type_)]
+    return with_inner_fields(type_, inner)
 
 
 def _canonical_type(type_: pa.DataType) -> Any:
     if pa.types.is_struct(type_):
         return ["struct", [[field.name, _canonical_type(field.type)] for field in type_]]
     kind = str(type_).partition("<")[0]
-    inner = [_canonical_type(field.type) for field in _inner_fields(type_)]
+    inner = [_canonical_type(field.type) for field in inner_fields(type_)]
     if pa.types.is_fixed_size_list(type_):
         return ["fixed_size_list", type_.list_size, inner]
     return [kind, inner] if inner else str(type_)
