@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Run:
         self._begin = begin
         self._end = end
 
-    @property
+    @cached_property
     def place(self) -> Place:
         """Return where the message of the batch lies."""
         return self._table.place(self._number)
@@ -116,19 +117,18 @@ def prefetch(
     if all(run_of(*span).is_cached() for span in spans[:: max(1, len(spans) // PROBES)]):
         return
     runs = [run_of(*span) for span in spans]
+    # Of the runs of one batch, one tells where its values are.
+    firsts = {span[0]: run for span, run in zip(spans, runs, strict=True)}.values()
     with contextlib.ExitStack() as opened:
-        fetches: dict[str, Fetch] = {}
-        for run in runs:
-            path = run.place.stamp.path
-            if path not in fetches:
-                fetches[path] = opened.enter_context(_fetching(path))
-            fetches[path](run.place.offset, min(run.place.length, HEAD_BYTES))
+        paths = {run.place.stamp.path for run in firsts}
+        fetches = {path: opened.enter_context(_fetching(path)) for path in paths}
+        for run in firsts:
+            fetches[run.place.stamp.path](run.place.offset, min(run.place.length, HEAD_BYTES))
         # What tells where the rows are comes first, of all batches at once, and then the rows.
-        for of_run in (Run.outline, Run.extents):
-            for run in runs:
-                fetch = fetches[run.place.stamp.path]
+        for of_run, those in ((Run.outline, firsts), (Run.extents, runs)):
+            for run in those:
                 for offset, size in of_run(run, columns):
-                    fetch(offset, size)
+                    fetches[run.place.stamp.path](offset, size)
 
 
 @contextlib.contextmanager
