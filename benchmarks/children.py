@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -53,6 +53,18 @@ class Pass:
 
 Read: TypeAlias = Callable[[], Amount]
 MakeRead: TypeAlias = Callable[..., Read]
+
+
+def counted(rows: Iterable[Any]) -> Read:
+    """Return a pass that takes rows one by one, as a training loop does, and counts them."""
+
+    def read() -> Amount:
+        count = 0
+        for _ in rows:
+            count += 1
+        return Amount(count)
+
+    return read
 
 
 class Reader:

@@ -22,7 +22,7 @@ from fdss.backend import Backend, Selection
 from fdss.client import ComposableIterableDataset, Transfer, load_remote, local_load
 from fdss.wire import names
 
-from .children import Amount, Read
+from .children import Amount, Read, counted
 from .workloads import Workload
 
 TOKEN = "benchmark"
@@ -147,14 +147,7 @@ def rows_read(
         formatted: Any = dataset
         dataset = formatted.with_format(format)
     dataset = dataset.slice(0, rows)
-
-    def read() -> Amount:
-        count = 0
-        for _ in dataset:
-            count += 1
-        return Amount(count)
-
-    return read
+    return counted(dataset)
 
 
 def remote_batches(url: str, name: str, rows: int, data_bytes: int) -> Read:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..children import Amount, Read
+from ..children import Amount, Read, counted
 
 
 def local_rows(folder: str, rows: int, format: str | None = None) -> Read:
@@ -10,14 +10,7 @@ def local_rows(folder: str, rows: int, format: str | None = None) -> Read:
     from datasets import load_from_disk
 
     dataset = load_from_disk(folder).select(range(rows)).with_format(format)
-
-    def read() -> Amount:
-        count = 0
-        for _ in dataset:
-            count += 1
-        return Amount(count)
-
-    return read
+    return counted(dataset)
 
 
 def local_batches(folder: str, rows: int, batch_rows: int, format: str | None = None) -> Read:
@@ -41,11 +34,4 @@ def shuffled_rows(folder: str, rows: int) -> Read:
 
     dataset = load_from_disk(folder).select(range(rows)).to_iterable_dataset()
     dataset = dataset.shuffle(seed=7, buffer_size=1000)
-
-    def read() -> Amount:
-        count = 0
-        for _ in dataset:
-            count += 1
-        return Amount(count)
-
-    return read
+    return counted(dataset)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..children import Amount, Read
+from ..children import Read, counted
 from ..workloads import Workload
 
 
@@ -32,11 +32,4 @@ def local_rows(folder: str) -> Read:
     from litdata import StreamingDataset
 
     dataset = StreamingDataset(folder)
-
-    def read() -> Amount:
-        count = 0
-        for _ in dataset:
-            count += 1
-        return Amount(count)
-
-    return read
+    return counted(dataset)

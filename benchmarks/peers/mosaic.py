@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ..children import Amount, Read
+from ..children import Read, counted
 from ..workloads import Workload
 
 ENCODINGS = {"int64": "int64", "float64": "float64", "string": "str", "binary": "bytes"}
@@ -32,11 +32,4 @@ def local_rows(folder: str) -> Read:
     from streaming import StreamingDataset
 
     dataset = StreamingDataset(local=folder, batch_size=1000)
-
-    def read() -> Amount:
-        count = 0
-        for _ in dataset:
-            count += 1
-        return Amount(count)
-
-    return read
+    return counted(dataset)

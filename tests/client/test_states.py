@@ -28,37 +28,26 @@ def same_batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {"copy": batch["n"]}
 
 
-def base(dataset: ComposableIterableDataset) -> ComposableIterableDataset:
-    return dataset.shuffle(seed=1, buffer_size=8, block_size=2).map(
-        same_batch, batched=True, batch_size=5
-    )
+def base(
+    dataset: ComposableIterableDataset, *, batch_size: int = 5, **order: int
+) -> ComposableIterableDataset:
+    shuffled = dataset.shuffle(**{"seed": 1, "buffer_size": 8, "block_size": 2, **order})
+    return shuffled.map(same_batch, batched=True, batch_size=batch_size)
 
 
 #: What differs: how the dataset is built then, and what the message has to name.
 DIFFERENT: dict[str, tuple[Callable[[], ComposableIterableDataset], list[str]]] = {
     "content": (lambda: base(make("another")), ["the content of the dataset"]),
     "seed": (
-        lambda: (
-            make()
-            .shuffle(seed=2, buffer_size=8, block_size=2)
-            .map(same_batch, batched=True, batch_size=5)
-        ),
+        lambda: base(make(), seed=2),
         ["the slices, shards or shuffle", "'seed': 1", "'seed': 2"],
     ),
     "window": (
-        lambda: (
-            make()
-            .shuffle(seed=1, buffer_size=9, block_size=2)
-            .map(same_batch, batched=True, batch_size=5)
-        ),
+        lambda: base(make(), buffer_size=9),
         ["the slices, shards or shuffle", "'window': 8", "'window': 9"],
     ),
     "block": (
-        lambda: (
-            make()
-            .shuffle(seed=1, buffer_size=8, block_size=3)
-            .map(same_batch, batched=True, batch_size=5)
-        ),
+        lambda: base(make(), block_size=3),
         ["the slices, shards or shuffle", "'block': 2", "'block': 3"],
     ),
     "no shuffle": (
@@ -68,11 +57,7 @@ DIFFERENT: dict[str, tuple[Callable[[], ComposableIterableDataset], list[str]]] 
     "slice": (lambda: base(make().slice(0, 39)), ["the slices, shards or shuffle", "39"]),
     "shard": (lambda: base(make()).shard(2, 0), ["the slices, shards or shuffle", "20"]),
     "size of batches": (
-        lambda: (
-            make()
-            .shuffle(seed=1, buffer_size=8, block_size=2)
-            .map(same_batch, batched=True, batch_size=6)
-        ),
+        lambda: base(make(), batch_size=6),
         ["the steps of the pipeline", "map:5", "map:6"],
     ),
     "a step more": (
