@@ -79,27 +79,33 @@ def markdown(
         f"```bash\n{command}\n```",
         "\n".join(f"| {' | '.join(cells)} |" for cells in rows),
         *notes,
-        "\n".join(f"- {fact}" for fact in (*_machine(), *_versions())),
+        "\n".join(f"- {fact}" for fact in (*_machine(), versions(PACKAGES))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _machine() -> list[str]:
-    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [
-        f"machine: {processor[1] if processor else platform.machine()},"
-        f" {os.cpu_count()} CPUs, {memory:.0f} GiB",
+        f"machine: {processor()}, {os.cpu_count()} CPUs, {memory:.0f} GiB",
         f"system: {platform.system()} {platform.release()}, loopback; Python"
         f" {platform.python_version()}",
     ]
 
 
-def _versions() -> list[str]:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f"{package} not installed")
-    return [", ".join(found)]
+def processor() -> str:
+    """Return the name of the processor."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+def versions(packages: Sequence[str]) -> str:
+    """Return the packages, each with its version or that it is not installed."""
+    return ", ".join(f"{package} {_version(package)}" for package in packages)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
+from .report import processor, versions
 from .shuffle_orders import BLOCK, IDEAL
 from .shuffle_reads import DRIVES, Choice, Cold, Rates, first_page_reads
 from .shuffle_scores import BATCH, FIRST_BATCHES, NEAR_ROWS, Score, Source, Spread
@@ -128,12 +126,10 @@ def model_table(blocks: Sequence[int], windows: Sequence[int], row_bytes: float)
 
 def machine(command: str, workloads: Sequence[Workload], notes: Sequence[str]) -> str:
     """Return the command that wrote the tables, and on what."""
-    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    name = processor[1] if processor else platform.machine()
     facts = [
-        f"machine: {name}, {os.cpu_count()} CPUs; {platform.system()} {platform.release()};"
+        f"machine: {processor()}, {os.cpu_count()} CPUs; {platform.system()} {platform.release()};"
         f" Python {platform.python_version()}",
-        ", ".join(f"{package} {_version(package)}" for package in PACKAGES),
+        versions(PACKAGES),
     ]
     facts += [
         f"{one.name}: {one.rows:,} rows of {one.row_bytes:,.0f} bytes, {one.data_bytes / 1e6:,.0f}"
@@ -194,10 +190,3 @@ def _grid(choices: Iterable[Choice], cell: Callable[[Choice], str]) -> str:
         for block in blocks
     ]
     return table(header, lines)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
