@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import shuffle_orders as orders
-from . import shuffle_plots, shuffle_reads, shuffle_report
+from . import shuffle_orders as orders, shuffle_plots, shuffle_reads, shuffle_report
 from .shuffle_orders import BLOCK, BLOCKS, WINDOWS, Shuffled
 from .shuffle_reads import Choice
 from .shuffle_scores import BATCH, UNITS, Score, Source, equal, scored, zipf

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from fdss.storage import ArrowBackend as ArrowBackend
 
     from .dataset import ComposableIterableDataset as ComposableIterableDataset
-    from .loader import fast_load_iterable_dataset as fast_load_iterable_dataset
-    from .loader import local_load as local_load
+    from .loader import (
+        fast_load_iterable_dataset as fast_load_iterable_dataset,
+        local_load as local_load,
+    )
     from .memory import InMemoryBackend as InMemoryBackend
     from .pages import Transfer as Transfer
-    from .remote import RemoteBackend as RemoteBackend
-    from .remote import load_remote as load_remote
+    from .remote import RemoteBackend as RemoteBackend, load_remote as load_remote
     from .session import ServerSession as ServerSession
 
 _PLACES = {

@@ -18,9 +18,11 @@ import pyarrow as pa
 from fdss.backend import FeaturesJson, Row
 from fdss.bounds import check_bounds
 from fdss.errors import PageForeign, UncarriableValue
-from fdss.features import LIST_FEATURES as LIST_FEATURES
-from fdss.features import features_of as features_of
-from fdss.features import storage_type as storage_type
+from fdss.features import (
+    LIST_FEATURES as LIST_FEATURES,
+    features_of as features_of,
+    storage_type as storage_type,
+)
 
 _PLAIN_FEATURES = {"Value", "ClassLabel", "Translation", "TranslationVariableLanguages"}
 

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from random_functions import Fold, Keep, KeepAll, Mark, MarkAll, Repeat
 from random_pipelines import (
     Batch,

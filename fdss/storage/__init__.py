@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from .arrow import ArrowBackend as ArrowBackend
-from .listing import cached_datasets as cached_datasets
-from .listing import describe_folder as describe_folder
+from .listing import cached_datasets as cached_datasets, describe_folder as describe_folder
 from .opening import open_dataset as open_dataset
-from .options import Folder as Folder
-from .options import Named as Named
-from .options import OpenOptions as OpenOptions
+from .options import Folder as Folder, Named as Named, OpenOptions as OpenOptions

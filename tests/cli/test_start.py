@@ -18,8 +18,7 @@ from click.testing import CliRunner, Result
 import fdss
 import fdss.serving
 from fdss import places, tokens
-from fdss.cli.main import LAZY
-from fdss.cli.main import fdss as fdss_command
+from fdss.cli.main import LAZY, fdss as fdss_command
 from fdss.config import ServerConfig
 from fdss.settings import SETTINGS
 

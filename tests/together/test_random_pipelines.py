@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from random_drawing import examples, pipelines, ragged_rows
 from random_functions import Repeat, columns_of
 from random_pipelines import BatchMap, Pipeline, parts
