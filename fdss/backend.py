@@ -148,6 +148,31 @@ class Backend(Protocol):
         """
 
 
+class FilePart(Protocol):
+    """Consecutive bytes of a file, which nobody has read yet.
+
+    All that is asked of it may raise ``ContentChanged``: the file is not the file that it was.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of bytes."""
+
+    def after(self, count: int) -> FilePart:
+        """Return what follows the first ``count`` bytes."""
+
+    def sent(self, descriptor: int) -> int:
+        """Have the kernel send bytes to a socket that does not wait; return how many it took.
+
+        Only where the system has ``os.sendfile``.
+
+        Raises:
+            OSError: The socket takes none.
+        """
+
+    def first(self) -> memoryview:
+        """Return a copy of the first bytes, a quarter of a mebibyte at most."""
+
+
 class BatchSource(Protocol):
     """Stored rows that are read as record batches, of storage types (never extension types)."""
 
@@ -158,10 +183,10 @@ class BatchSource(Protocol):
     def batches(self, selection: Selection) -> Iterator[pa.RecordBatch]:
         """Yield the selected rows, 1 or more a batch, in the order of the selection."""
 
-    def pieces(self, selection: Selection) -> Iterator[pa.Buffer | pa.RecordBatch]:
+    def pieces(self, selection: Selection) -> Iterator[FilePart | pa.RecordBatch]:
         """Yield the same rows; whole stored batches may come as their IPC messages.
 
-        A buffer holds one or more record batch messages as they stand in the file.
+        A part of a file holds one or more record batch messages.
         """
 
     def costs_nothing(self, selection: Selection) -> bool:

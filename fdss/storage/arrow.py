@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fdss.backend import FeaturesJson, Selection
+from fdss.backend import FeaturesJson, FilePart, Selection
 from fdss.errors import BadParameter, UnknownColumn
 from fdss.order import Order
 from fdss.rows import BatchChunk, RowMaker, features_of
@@ -25,6 +25,7 @@ from .views import View
 _BATCH_BYTES = 512 * 1024
 _MAX_BATCH_ROWS = 16_384
 _WINDOW_BYTES = 4 << 20
+_LISTED_BYTES = 2 << 20
 # An order asked for many rows at once costs a tenth of one asked for few, many times.
 _PLACED_ROWS = 8192
 _STALE_EVERY_S = 1.0
@@ -104,10 +105,10 @@ class ArrowBackend:
         batches = self._batches(selection, BatchReader(self._view, selection.columns))
         return self._media.embedded(batches) if self._media else batches
 
-    def pieces(self, selection: Selection) -> Iterator[pa.Buffer | pa.RecordBatch]:
+    def pieces(self, selection: Selection) -> Iterator[FilePart | pa.RecordBatch]:
         """Yield the same rows; stored batches that are wanted whole come as they stand on disk.
 
-        A buffer holds the IPC messages of one or more record batches; nothing of it is read.
+        A part of a file holds the IPC messages of one or more of them; nothing of it is read.
         """
         self._check(selection)
         rows = _consecutive(selection)
@@ -119,9 +120,16 @@ class ArrowBackend:
         return self._media.filled(reader.pieces(rows, self._batch_rows))
 
     def costs_nothing(self, selection: Selection) -> bool:
-        """Tell whether the rows of a selection can be had without being read or copied."""
-        consecutive = _consecutive(selection) is not None
-        return consecutive and self._view.is_zero_copy and not self._media
+        """Tell whether the rows of a selection can be had without being read or copied.
+
+        What little is copied, of columns or of parts of batches, is no more than two mebibytes.
+        """
+        rows = _consecutive(selection)
+        if rows is None or self._media or not self._view.is_copyable:
+            return False
+        is_projected = selection.columns is not None
+        copied = len(rows) if is_projected else self._view.partial_rows(rows)
+        return copied * self._view.row_bytes <= _LISTED_BYTES
 
     def chunks(self, selection: Selection) -> Iterator[BatchChunk]:
         """Yield the selected rows in their order, as ``batches`` does; of no column, empty ones."""

@@ -7,6 +7,7 @@ errors of their own, of text encodings, of missing keys, of nesting too deep.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from fdss.errors import DatasetDamaged, FdssError
+from fdss.files import read_regular
+
+from .limits import MAX_JSON_BYTES
 
 CONTENT_ERRORS = (
     pa.ArrowException,
@@ -26,6 +30,7 @@ CONTENT_ERRORS = (
     ArithmeticError,
     RecursionError,
     SystemError,
+    struct.error,
 )
 
 
@@ -53,7 +58,7 @@ def json_object(path: Path) -> dict[str, Any]:
     """
     with damage_told(f"File {path.name!r} of the dataset cannot be read."):
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_regular(path, MAX_JSON_BYTES).data)
         except FileNotFoundError as exc:
             missing = exc
         else:

@@ -45,7 +45,10 @@ def kept_copy(note: Path, sources: Sources) -> Found | None:
     """Return what an earlier call prepared from the same sources, if a note tells of it."""
     try:
         told = json.loads(note.read_bytes())
-        return replace(prepared_at(note.parent / told["folder"], told["name"]), sources=sources)
+        found = replace(prepared_at(note.parent / told["folder"], told["name"]), sources=sources)
+        # What was used last is kept longest.
+        os.utime(note)
+        return found
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -61,6 +64,38 @@ def drop_older(home: Path) -> None:
     for other in home.parent.iterdir():
         if other.name != home.name:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def drop_unused(home: Path, most: int) -> None:
+    """Remove all but the copies that were used last, and all but the latest notes of each.
+
+    Args:
+        most: Most copies that are kept, and most notes for each of them.
+    """
+    known = sorted(home.glob(f"*{_NOTE_END}"), key=_used_ns, reverse=True)
+    copies = list(dict.fromkeys(folder for note in known if (folder := _noted_copy(note))))
+    kept = set(copies[:most])
+    for copy in copies[most:]:
+        shutil.rmtree(copy, ignore_errors=True)
+    for count, note in enumerate(known):
+        if count >= most * most or _noted_copy(note) not in kept:
+            note.unlink(missing_ok=True)
+
+
+def _noted_copy(note: Path) -> Path | None:
+    """Return the folder that a note tells of; None if it tells of none below its own."""
+    try:
+        folder = Path(os.path.abspath(note.parent / json.loads(note.read_bytes())["folder"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return folder if note.parent.absolute() in folder.parents else None
+
+
+def _used_ns(note: Path) -> int:
+    try:
+        return note.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def prepared_at(folder: Path, name: str) -> Found:

@@ -44,7 +44,7 @@ def sampled_rows(count: int) -> NDArray[np.int64]:
 def fingerprint_of(view: View, media: MediaEmbedder) -> str:
     """Return the content fingerprint of a view, 64 hex digits.
 
-    One row at a time is held in memory, however large the rows are.
+    About a mebibyte of rows is held in memory, one row at least.
 
     Args:
         media: Fills in the files that rows name; their content enters, not their place.
@@ -56,8 +56,8 @@ def fingerprint_of(view: View, media: MediaEmbedder) -> str:
     digest = hashlib.sha256(_VERSION)
     digest.update(canonical_schema(view.schema).encode() + b"\n")
     digest.update(f"{len(view)}\n".encode())
-    for row in sampled_rows(len(view)).tolist():
-        [batch] = media.embedded(iter([view.row(row)]))
+    for row in view.each(sampled_rows(len(view))):
+        [batch] = media.embedded(iter([row]))
         digest.update(encode_batch(batch, TAGGED))
     return digest.hexdigest()
 

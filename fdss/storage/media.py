@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fdss.backend import FilePart
 from fdss.errors import DatasetDamaged, Forbidden, UncarriableValue
 from fdss.rows import features_of
 
@@ -113,14 +114,14 @@ class MediaEmbedder:
                 yield self._filled(batch.slice(rows.start, len(rows)))
 
     def filled(
-        self, pieces: Iterator[pa.Buffer | pa.RecordBatch]
-    ) -> Iterator[pa.Buffer | pa.RecordBatch]:
-        """Yield pieces as they are where they are messages, and else as ``embedded`` does."""
+        self, pieces: Iterator[FilePart | pa.RecordBatch]
+    ) -> Iterator[FilePart | pa.RecordBatch]:
+        """Yield parts of files as they are, and record batches as ``embedded`` does."""
         for piece in pieces:
-            if isinstance(piece, pa.Buffer):
-                yield piece
-            else:
+            if isinstance(piece, pa.RecordBatch):
                 yield from self.embedded(iter([piece]))
+            else:
+                yield piece
 
     def _parts(self, batch: pa.RecordBatch) -> Iterator[range]:
         """Yield the rows of a batch in parts; a file is looked at when its part is due."""

@@ -43,7 +43,12 @@ def open_dataset(
     """
     parts = parse_split(arguments.split)
     found = _found(location, arguments, options)
-    index = IndexOptions(options.index_folder / "batches", options.force_reindex, options.progress)
+    index = IndexOptions(
+        options.index_folder / "batches",
+        options.force_reindex,
+        options.progress,
+        options.is_guarded,
+    )
     fingerprint = partial(fingerprint_of_table, roots=found.roots)
     tables = {
         name: open_table(found.splits[name], index, fingerprint)

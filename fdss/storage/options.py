@@ -33,6 +33,9 @@ class OpenOptions:
         force_reindex: Whether to build the index anew.
         num_proc: Processes that prepare a dataset; None for one.
         progress: Whether to show progress on a terminal when something takes long.
+        is_guarded: Whether a file that is cut while it is read must not end this process. Where
+            it may, stored order is read through memory maps, without a copy.
+        max_copies: Most prepared copies of one folder that are kept, each of other data files.
     """
 
     index_folder: Path
@@ -43,3 +46,5 @@ class OpenOptions:
     force_reindex: bool = False
     num_proc: int | None = None
     progress: bool = False
+    is_guarded: bool = True
+    max_copies: int = 16

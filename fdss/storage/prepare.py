@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from fdss.arguments import DataFiles, LoadArguments
 from fdss.errors import (
@@ -34,14 +33,23 @@ from fdss.errors import (
 )
 from fdss.files import write_whole
 
+from .cards import check_cards, check_places
 from .contents import CONTENT_ERRORS
-from .copies import drop_older, keep_copy, kept_copy, meaning_of, note_name, prepared_at
+from .copies import (
+    drop_older,
+    drop_unused,
+    keep_copy,
+    kept_copy,
+    meaning_of,
+    note_name,
+    prepared_at,
+)
+from .hub_cache import cache_name, repository_name
 from .options import OpenOptions
 from .prepared import Found
 from .stamps import Sources, paths_key
 
 _LOG = logging.getLogger(__name__)
-_CARDS = ("README.md", ".huggingface.yaml")
 _FOLDER_IN_TEXT = re.compile(r"(?<![\w:/])(?:[A-Za-z]:)?[\\/](?:[^\s'\",:;\\/]+[\\/])+")
 _MAX_REASON = 300
 
@@ -74,12 +82,17 @@ def prepare_named(arguments: LoadArguments, options: OpenOptions) -> Found:
     if is_builder(path) and not options.builders:
         raise BuilderRefused(f"{path!r} is the name of a packaged builder, not of a dataset.")
     _refuse_urls(arguments.data_files, options)
+    # Before anything is looked for: what takes long tells that something is there.
+    if not (options.downloads or is_builder(path) or _is_cached(path, options)):
+        raise _not_had(path, options)
     # For ``datasets`` a folder of that name, wherever the process happens to run, comes first.
     if os.path.exists(path) or not (options.downloads or is_offline()):
         raise _not_had(path, options)
     with _explained(path, options):
         builder = _builder(path, arguments, options.datasets_cache)
         _refuse_other_revision(builder, arguments)
+        if not (options.builders or is_builder(path)):
+            check_places(builder, [options.datasets_cache, options.hub_cache], path)
         builder.download_and_prepare(num_proc=options.num_proc)
     files = [file for split in _local_files(builder).values() for file in split]
     found = prepared_at(Path(builder.cache_dir), path)
@@ -101,16 +114,20 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
     _refuse_urls(arguments.data_files, options)
     sources = Sources.of([folder])
     home = options.index_folder / "prepared" / paths_key([str(folder)]) / sources.key
-    asked = home / note_name([arguments.name, arguments.data_files])
+    # A copy that was made where files from anywhere were allowed answers no other question.
+    anywhere = ["anywhere"] if options.builders else []
+    asked = home / note_name([arguments.name, arguments.data_files, *anywhere])
     kept = None if options.force_reindex else kept_copy(asked, sources)
     if kept is not None:
         return kept
     root = folder.parent if folder.is_file() else folder
     data_files = glob.escape(folder.name) if folder.is_file() else arguments.data_files
-    _refuse_urls(_card_files(root), options)
+    check_cards(root, options)
     told = LoadArguments(str(root), arguments.name, data_files=data_files)
     with _explained(arguments.path, options, root):
         builder = _builder(str(root), told, home)
+        if not options.builders:
+            check_places(builder, [root], arguments.path)
         files = _local_files(builder)
         _check_repeated(files, arguments.path)
         if _is_arrow(files):
@@ -126,7 +143,13 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
             )
     drop_older(home)
     write_whole(asked, [same.read_bytes()])
+    drop_unused(home, options.max_copies)
     return found
+
+
+def _is_cached(path: str, options: OpenOptions) -> bool:
+    homes = options.datasets_cache / cache_name(path), options.hub_cache / repository_name(path)
+    return any(home.is_dir() for home in homes)
 
 
 def _builder(path: str, arguments: LoadArguments, cache: Path) -> Any:
@@ -188,21 +211,6 @@ def _refuse_urls(data_files: DataFiles | None, options: OpenOptions) -> None:
                 f"Data file {pattern!r} is no file of this machine, and downloads are off.",
                 hint="name files of this machine, or allow downloads",
             )
-
-
-def _card_files(folder: Path) -> Any:
-    """Return every string of the dataset card that ``datasets`` may take for a data file."""
-    found = []
-    for name in _CARDS:
-        try:
-            text = (folder / name).read_text("utf-8")
-            head = text.split("---")[1] if name.endswith(".md") and "---" in text else text
-            told = yaml.safe_load(head) if not name.endswith(".md") or "---" in text else None
-        except (OSError, ValueError, RecursionError, yaml.YAMLError):
-            continue
-        if isinstance(told, dict):
-            found.append(told.get("configs"))
-    return found
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -11,6 +11,8 @@ import pyarrow as pa
 from fdss.nested import inner_fields, with_inner_fields
 from fdss.rows import features_of
 
+from .limits import MAX_DEPTH, MAX_FIELDS, MAX_METADATA_BYTES
+
 _EXTENSION_KEYS = (b"ARROW:extension:name", b"ARROW:extension:metadata")
 
 
@@ -20,9 +22,30 @@ def read_schema(message: bytes) -> pa.Schema:
     What it raises is one of ``contents.CONTENT_ERRORS``: there is no schema in it, a name is no
     text, or the HF features are not of the form that features have.
     """
+    if len(message) > MAX_METADATA_BYTES + 8:
+        raise ValueError("a schema of too many bytes")
     schema = pa.ipc.read_schema(pa.py_buffer(message))
+    _check_size(schema)
     canonical_schema(storage_schema(schema))
     return schema
+
+
+def _check_size(schema: pa.Schema) -> None:
+    """Refuse a schema that has more fields, or more levels of them, than is sane."""
+    level, fields, depth = list(schema.types), 0, 0
+    while level:
+        fields, depth = fields + len(level), depth + 1
+        if fields > MAX_FIELDS or depth > MAX_DEPTH:
+            raise ValueError(f"a schema of {fields:,} fields or more in {depth:,} levels")
+        level = [inner.type for type_ in level for inner in inner_fields(_stored(type_))]
+
+
+def _stored(type_: pa.DataType) -> pa.DataType:
+    """Return what values of a type are stored as, or what a dictionary of it holds."""
+    while isinstance(type_, pa.BaseExtensionType | pa.DictionaryType):
+        is_dictionary = isinstance(type_, pa.DictionaryType)
+        type_ = type_.value_type if is_dictionary else type_.storage_type
+    return type_
 
 
 def storage_schema(schema: pa.Schema) -> pa.Schema:

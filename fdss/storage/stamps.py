@@ -52,12 +52,18 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the message of a record batch lies: in a file, from an offset on, of some bytes."""
+    """Where the message of a record batch lies: in a file, from an offset on, of some bytes.
+
+    Attributes:
+        rows: Rows of the batch.
+        number: Of the batch in its table.
+    """
 
     stamp: Stamp
     offset: int
     length: int
     rows: int
+    number: int
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +15,19 @@ from fdss.errors import ContentChanged, DatasetDamaged
 
 from .contents import damage_told
 from .index import BatchIndex, index_path, load_index, save_index
-from .schemas import decoded, has_dictionaries, read_schema, storage_schema
-from .soundness import SoundColumns
+from .messages import RECORD_BATCH, read_metadata
+from .outlines import Outline, outline_of, shapes_of
+from .ranges import FileRange, OpenFile
+from .schemas import has_dictionaries, read_schema, storage_schema
 from .stamps import Place, Stamp, stamps_of
+from .vectored import Maps
 from .walking import walked_index
+from .whole_batches import WholeBatches, check_values
 
 _LOG = logging.getLogger(__name__)
-_MAX_MAPS = 256
+_MAX_OUTLINES = 65_536
+_OUTLINES_BYTES = 8 << 20
+_ENTRY_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,13 @@ class IndexOptions:
         folder: Where indexes are kept.
         rebuild: Whether to build anew what is there.
         progress: Whether to show progress on a terminal when building takes long.
+        is_guarded: Whether what becomes of a file while it is read must not end this process.
     """
 
     folder: Path
     rebuild: bool = False
     progress: bool = False
+    is_guarded: bool = True
 
 
 class Table:
@@ -47,22 +54,30 @@ class Table:
     several threads.
     """
 
-    def __init__(self, index: BatchIndex, folder: Path) -> None:
+    def __init__(self, index: BatchIndex, folder: Path, *, is_guarded: bool = True) -> None:
         with damage_told(f"The schema of {index.files[0].name!r} is damaged."):
             stored = read_schema(index.schema)
         self._index = index
         self._folder = folder
+        self.is_guarded = is_guarded
         self._is_encoded = any(has_dictionaries(field.type) for field in stored)
-        self._mapped = functools.lru_cache(_MAX_MAPS)(_mapped)
         self.schema = storage_schema(stored)
-        self._sound = SoundColumns(len(index.places), len(stored))
         self.first_rows = index.first_rows
+        is_plain = not (index.is_compressed or self._is_encoded)
+        self.shapes = shapes_of(self.schema) if is_plain else None
+        self.map_of = Maps().of
+        self._wholes = WholeBatches(
+            index, self.schema, is_encoded=self._is_encoded, is_guarded=is_guarded
+        )
+        self._outlines: dict[int, Outline] = {}
+        entries = 1 + (self.shapes.nodes + self.shapes.buffers if self.shapes else 0)
+        self._most_outlines = min(_MAX_OUTLINES, _OUTLINES_BYTES // (entries * _ENTRY_BYTES) + 1)
 
     def __len__(self) -> int:
         return self._index.rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._index.files, self._folder)
+        return _reopened, (self._index.files, self._folder, self.is_guarded)
 
     @property
     def fingerprint(self) -> str:
@@ -86,100 +101,87 @@ class Table:
         return self._index.data_bytes / max(1, len(self))
 
     @property
-    def is_zero_copy(self) -> bool:
-        """Tell whether a batch that was read is a view of its file, and costs no memory."""
-        return not (self._index.is_compressed or self._is_encoded)
-
-    @property
     def is_fresh(self) -> bool:
         """Tell whether all files are what they were."""
         return all(stamp.is_fresh for stamp in self.files)
 
-    def batch(self, number: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """Return one record batch, of storage types, every value of which can be read.
-
-        Each column is looked through once, the first time that it is asked for.
+    def batch(
+        self, number: int, columns: Sequence[str] | None = None, *, is_checked: bool = True
+    ) -> pa.RecordBatch:
+        """Return one record batch, of storage types, read as a whole.
 
         Args:
-            columns: Columns to read, in this order; None for all.
+            columns: Columns that are wanted, in this order; None for all.
+            is_checked: Look those through, so that every value of them can be read.
 
         Raises:
             ContentChanged: Its file is not the file that was opened.
             DatasetDamaged: It cannot be read.
         """
-        name = self._file_of(number).name
-        with damage_told(f"Record batch {number:,} of {name!r} is damaged."):
-            batch = self._read(number)
-            self._sound.check(number, batch, columns)
-            return batch if columns is None else batch.select(list(columns))
-
-    def place(self, number: int) -> Place:
-        """Return where the message of a record batch lies.
-
-        Raises:
-            ContentChanged: Its file is not the file that was opened.
-        """
-        file, offset, length = self._index.places[number].tolist()
-        rows = int(self.first_rows[number + 1] - self.first_rows[number])
-        return Place(self._checked(file), offset, length, rows)
-
-    def content(self, stamp: Stamp) -> pa.Buffer:
-        """Return all of a file, as it is in memory."""
-        return self._mapped(stamp)
-
-    def row(self, number: int, offset: int) -> pa.RecordBatch:
-        """Return one row of a record batch; values of other rows are not looked at.
-
-        Raises:
-            ContentChanged: Its file is not the file that was opened.
-            DatasetDamaged: It cannot be read.
-        """
-        name = self._file_of(number).name
-        with damage_told(f"Record batch {number:,} of {name!r} is damaged."):
-            row = self._read(number).slice(offset, 1)
-            row.validate(full=True)
-            return row
-
-    def _file_of(self, number: int) -> Stamp:
-        return self._index.files[int(self._index.places[number, 0])]
-
-    def _read(self, number: int) -> pa.RecordBatch:
-        """Return one record batch, of which only the outline was looked at."""
-        file, offset, length = (int(part) for part in self._index.places[number])
-        stamp = self._checked(file)
-        content = self._mapped(stamp)
-        if self._is_encoded:
-            batch = self._read_encoded(content, file, offset, length)
-        else:
-            message = pa.ipc.read_message(content.slice(offset, length))
-            batch = pa.ipc.read_record_batch(message, self.schema)
-        batch.validate()
-        if batch.num_rows != self.first_rows[number + 1] - self.first_rows[number]:
-            raise DatasetDamaged(
-                f"Record batch {number:,} of {stamp.name!r} has {batch.num_rows:,} rows, "
-                "other than its index says.",
-                hint="load the dataset with force_reindex",
-            )
+        place = self.place(number)
+        with OpenFile(place.stamp) as file:
+            try:
+                with damage_told(damaged(place)):
+                    batch = self._wholes.read(place, file)
+                    batch = batch if columns is None else batch.select(list(columns))
+                    if is_checked:
+                        check_values(batch)
+            finally:
+                file.check()
         return batch
 
-    def joined_messages(self, number: int, after: int) -> pa.Buffer | None:
-        """Return the messages of record batches from ``number`` to ``after``, as they stand.
+    def outline(self, number: int, file: OpenFile) -> Outline:
+        """Return where the values of a record batch lie in its file.
+
+        Args:
+            file: Its file.
+
+        Raises:
+            ContentChanged: The file was cut.
+            DatasetDamaged: The batch cannot be read.
+        """
+        known = self._outlines.get(number)
+        if known is not None:
+            return known
+        place = self.place(number)
+        with damage_told(damaged(place)):
+            if self.shapes is None:
+                raise ValueError(place)
+            end = place.offset + place.length
+            metadata = read_metadata(file, place.offset, end)
+            if metadata.kind != RECORD_BATCH or metadata.is_compressed:
+                raise ValueError(place)
+            body = range(place.offset + metadata.frame_bytes, end)
+            outline = outline_of(metadata, body, self.shapes, place.rows)
+        if len(self._outlines) >= self._most_outlines:
+            self._outlines.pop(next(iter(self._outlines), -1), None)
+        self._outlines[number] = outline
+        return outline
+
+    def place(self, number: int) -> Place:
+        """Return where the message of a record batch lies."""
+        file, offset, length = self._index.places[number].tolist()
+        rows = int(self.first_rows[number + 1] - self.first_rows[number])
+        return Place(self.files[file], offset, length, rows, number)
+
+    def joined_messages(self, number: int, after: int) -> FileRange | None:
+        """Return where the messages of record batches from ``number`` to ``after`` stand.
 
         Returns:
             None unless they follow one another in one file, and are of the schema that is served.
 
         Raises:
             ContentChanged: Their file is not the file that was opened.
-            DatasetDamaged: It cannot be read.
         """
         file, offset, _ = (int(part) for part in self._index.places[number])
         last_file, last_offset, length = (int(part) for part in self._index.places[after - 1])
         lengths = self._index.places[number:after, 2]
         if self._is_encoded or file != last_file or offset + lengths.sum() != last_offset + length:
             return None
-        stamp = self._checked(file)
-        with damage_told(f"File {stamp.name!r} cannot be read."):
-            return self._mapped(stamp).slice(offset, last_offset + length - offset)
+        stamp = self.files[file]
+        if not stamp.is_fresh:
+            raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
+        return FileRange(stamp, offset, last_offset + length - offset)
 
     def checked(self) -> Table:
         """Return the table, after a look at the schema of every file.
@@ -211,7 +213,8 @@ class Table:
 
     def with_fingerprint(self, fingerprint: str) -> Table:
         """Return the table with its fingerprint known."""
-        return Table(replace(self._index, fingerprint=fingerprint), self._folder)
+        index = replace(self._index, fingerprint=fingerprint)
+        return Table(index, self._folder, is_guarded=self.is_guarded)
 
     def save(self) -> None:
         """Keep the index on disk; where that cannot be done, the next opening builds it again."""
@@ -221,37 +224,6 @@ class Table:
         except OSError as exc:
             # On Windows an index cannot be replaced while somebody has it mapped: then it is good.
             _LOG.warning("cannot keep the index of %s: %s", self.files[0].name, exc)
-
-    def _checked(self, file: int) -> Stamp:
-        stamp = self._index.files[file]
-        if not stamp.is_fresh:
-            raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
-        return stamp
-
-    def _read_encoded(
-        self, content: pa.Buffer, file: int, offset: int, length: int
-    ) -> pa.RecordBatch:
-        """Return a batch through a stream of its own: schema, dictionaries before it, batch."""
-        spans = [*self._schema_and_dictionaries(file, offset), (offset, length)]
-        stream = b"".join(content.slice(*span).to_pybytes() for span in spans)
-        with pa.ipc.open_stream(stream) as reader:
-            batch = reader.read_next_batch()
-        # Arrow follows the numbers of a dictionary's values without a look at them.
-        batch.validate(full=True)
-        return decoded(batch, self.schema)
-
-    def _schema_and_dictionaries(self, file: int, offset: int) -> list[tuple[int, int]]:
-        known = self._index.dictionaries
-        before = known[(known[:, 0] == file) & (known[:, 1] < offset)]
-        wanted: list[tuple[int, int]] = []
-        complete: set[int] = set()
-        for _, begin, length, number, is_delta in reversed(before.tolist()):
-            if number not in complete:
-                wanted.append((begin, length))
-                if not is_delta:
-                    complete.add(number)
-        begin, length = self._index.schemas[file, :2].tolist()
-        return [(begin, length), *reversed(wanted)]
 
 
 def open_table(
@@ -271,8 +243,9 @@ def open_table(
     stamps = stamps_of(paths)
     kept = None if options.rebuild else load_index(index_path(options.folder, stamps), stamps)
     if kept is not None and kept.fingerprint:
-        return Table(kept, options.folder)
-    table = Table(walked_index(stamps, options.progress), options.folder).checked()
+        return Table(kept, options.folder, is_guarded=options.is_guarded)
+    index = walked_index(stamps, options.progress)
+    table = Table(index, options.folder, is_guarded=options.is_guarded).checked()
     table = table.with_fingerprint(fingerprint(table))
     if not table.is_fresh:
         raise ContentChanged("Files of the dataset changed while it was indexed.")
@@ -280,19 +253,17 @@ def open_table(
     return table
 
 
-def _mapped(stamp: Stamp) -> pa.Buffer:
-    # The buffer keeps the mapping; the descriptor is given back at once, so that ten thousand
-    # files need none.
-    with pa.memory_map(stamp.path) as opened:
-        return opened.read_buffer(stamp.size)
+def damaged(place: Place) -> str:
+    """Return what is told of a record batch that cannot be read."""
+    return f"Record batch {place.number:,} of {place.stamp.name!r} is damaged."
 
 
-def _reopened(files: tuple[Stamp, ...], folder: Path) -> Table:
+def _reopened(files: tuple[Stamp, ...], folder: Path, is_guarded: bool) -> Table:
     """Return the table of a pickle: of the same files, or of none."""
     kept = load_index(index_path(folder, files), files)
     if kept is not None:
-        return Table(kept, folder)
+        return Table(kept, folder, is_guarded=is_guarded)
     for stamp in files:
         if not stamp.is_fresh:
             raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
-    return Table(walked_index(files, progress=False), folder)
+    return Table(walked_index(files, progress=False), folder, is_guarded=is_guarded)

@@ -9,12 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .prefetch import Run
-from .tables import Table
+from .columns import Runs
+from .contents import damage_told
+from .ranges import FileRange
+from .stamps import Place
+from .stored_rows import StoredRows
+from .tables import Table, damaged
 
 Numbers = NDArray[np.int64]
 
 _PART_SHIFT = 40
+_HELD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -70,40 +75,78 @@ class View:
         return sum(sizes) / max(1, len(self))
 
     @property
-    def is_zero_copy(self) -> bool:
-        """Tell whether batches are views of their files."""
-        return all(table.is_zero_copy for table in self.tables)
+    def is_copyable(self) -> bool:
+        """Tell whether rows can be copied out of their batches without the others."""
+        return all(table.shapes is not None for table in self.tables)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Tell whether a batch that is read as a whole is a copy, and no map of its file."""
+        return any(table.is_guarded for table in self.tables)
+
+    def place(self, key: int) -> Place:
+        """Return where the message of a stored batch lies."""
+        table, number = self._stored(key)
+        return table.place(number)
 
     def batch(self, key: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """Return the stored batch that ``located`` or ``spans`` named.
+        """Return the stored batch that ``located`` or ``spans`` named, read as a whole.
 
         Args:
+            columns: Columns that are wanted, in this order; None for all.
+
+        Raises:
+            ContentChanged: Its file is not the file that was opened.
+            DatasetDamaged: It cannot be read.
+        """
+        table, number = self._stored(key)
+        return table.batch(number, columns)
+
+    def copied(
+        self,
+        keys: Numbers,
+        begins: Numbers,
+        counts: Numbers,
+        columns: Sequence[str] | None = None,
+        **reading: bool,
+    ) -> pa.RecordBatch:
+        """Return runs of rows of stored batches, one after another, as ``StoredRows.read`` does.
+
+        Args:
+            keys: Batches that ``located`` or ``spans`` named.
             columns: Columns to read, in this order; None for all.
 
         Raises:
-            ContentChanged: Its file is not the file that was opened.
+            ContentChanged: A file is not the file that was opened.
             DatasetDamaged: It cannot be read.
         """
-        part, number = divmod(key, 1 << _PART_SHIFT)
-        return self._parts[part][0].batch(number, columns)
+        known, batches = np.unique(keys, return_inverse=True)
+        stored = StoredRows([self._stored(key) for key in known.tolist()], columns)
+        return stored.read(Runs(batches, begins, counts), **reading)
 
-    def run(self, key: int, begin: int, end: int) -> Run:
-        """Return consecutive rows of a stored batch that ``located`` or ``spans`` named."""
-        part, number = divmod(key, 1 << _PART_SHIFT)
-        return Run(self._parts[part][0], number, begin, end)
-
-    def row(self, row: int) -> pa.RecordBatch:
-        """Return one row, without a look at those beside it.
+    def each(self, rows: Numbers) -> Iterator[pa.RecordBatch]:
+        """Yield rows one by one, all of whose values can be read; about a mebibyte is held.
 
         Raises:
-            ContentChanged: Its file is not the file that was opened.
-            DatasetDamaged: It cannot be read.
+            ContentChanged: A file is not the file that was opened.
+            DatasetDamaged: A row cannot be read.
         """
-        [key], [offset] = self.located(np.array([row], np.int64))
-        part, number = divmod(int(key), 1 << _PART_SHIFT)
-        return self._parts[part][0].row(number, int(offset))
+        at_once = max(1, int(_HELD_BYTES // max(1, self.row_bytes)))
+        for begin in range(0, len(rows), at_once):
+            keys, offsets = self.located(rows[begin : begin + at_once])
+            held = self.copied(keys, offsets, np.ones_like(keys)) if self.is_copyable else None
+            for at, (key, offset) in enumerate(zip(keys.tolist(), offsets.tolist(), strict=True)):
+                table, number = self._stored(key)
+                if held is not None:
+                    row = held.slice(at, 1)
+                else:
+                    # Values of other rows are not looked at.
+                    row = table.batch(number, is_checked=False).slice(offset, 1)
+                with damage_told(damaged(table.place(number))):
+                    row.validate(full=True)
+                yield row
 
-    def messages(self, spans: Sequence[Span]) -> pa.Buffer | None:
+    def messages(self, spans: Sequence[Span]) -> FileRange | None:
         """Return whole stored batches of one part, in order, as the bytes that stand in a file.
 
         Returns:
@@ -125,10 +168,7 @@ class View:
 
     def spans(self, rows: range) -> Iterator[Span]:
         """Yield where consecutive rows lie, one stored batch at a time."""
-        for part, (table, taken) in enumerate(self._parts):
-            start = int(self._starts[part])
-            begin = taken.start + max(rows.start - start, 0)
-            end = taken.start + min(rows.stop - start, len(taken))
+        for part, table, begin, end in self._ranges(rows):
             number = int(np.searchsorted(table.first_rows, begin, side="right")) - 1
             while begin < end:
                 first, after = (int(row) for row in table.first_rows[number : number + 2])
@@ -136,6 +176,28 @@ class View:
                 is_whole = begin == first and stop == after
                 yield Span((part << _PART_SHIFT) + number, begin - first, stop - begin, is_whole)
                 begin, number = stop, number + 1
+
+    def partial_rows(self, rows: range) -> int:
+        """Return how many of some consecutive rows are of batches of which others are not."""
+        total = 0
+        for _, table, begin, end in self._ranges(rows):
+            first = int(np.searchsorted(table.first_rows, begin))
+            last = int(np.searchsorted(table.first_rows, end, side="right")) - 1
+            whole = int(table.first_rows[last] - table.first_rows[first]) if first < last else 0
+            total += max(end - begin, 0) - whole
+        return total
+
+    def _ranges(self, rows: range) -> Iterator[tuple[int, Table, int, int]]:
+        """Yield of each part its number, its table, and the rows of it that are among ``rows``."""
+        for part, (table, taken) in enumerate(self._parts):
+            start = int(self._starts[part])
+            begin = taken.start + max(rows.start - start, 0)
+            end = taken.start + min(rows.stop - start, len(taken))
+            yield part, table, begin, end
+
+    def _stored(self, key: int) -> tuple[Table, int]:
+        part, number = divmod(key, 1 << _PART_SHIFT)
+        return self._parts[part][0], number
 
     def _located_in(self, part: int, rows: Numbers) -> tuple[Numbers, Numbers]:
         table, taken = self._parts[part]

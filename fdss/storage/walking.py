@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from .contents import damage_told
 from .index import BatchIndex, build_index
-from .messages import Message, messages
+from .messages import Message, messages_of
 from .stamps import Stamp
 
 _PROGRESS_AFTER_S = 1.0
@@ -41,7 +40,7 @@ def walked_index(stamps: tuple[Stamp, ...], progress: bool) -> BatchIndex:
 
 def _ticking(stamp: Stamp, bar: tqdm[Any]) -> Iterator[Message]:
     done = 0
-    for count, message in enumerate(messages(Path(stamp.path))):
+    for count, message in enumerate(messages_of(stamp)):
         yield message
         if count % _MESSAGES_A_TICK == 0:
             end = message.offset + message.length

@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from fdss.backend import BatchSource, Selection
+from fdss.backend import BatchSource, FilePart, Selection
 from fdss.errors import PageCut, PageError, PageForeign
 
 from . import names
-from .body import Body
+from .body import Body, Chunk
 
 COMPRESSIONS = ("lz4", "zstd")
 # Zstandard's own default, where Arrow's is 1: a tenth more rows over a slow link for 7 s of the
@@ -134,18 +134,18 @@ class _Body:
 
 def _framed(
     head: pa.Buffer,
-    pieces: Iterable[pa.Buffer | pa.RecordBatch],
+    pieces: Iterable[FilePart | pa.RecordBatch],
     message: Callable[[pa.RecordBatch], pa.Buffer],
-) -> Iterator[bytes | memoryview]:
+) -> Iterator[Chunk]:
     yield memoryview(head)
     for piece in pieces:
-        yield memoryview(piece if isinstance(piece, pa.Buffer) else message(piece))
+        yield memoryview(message(piece)) if isinstance(piece, pa.RecordBatch) else piece
     yield _END
 
 
-def _size(piece: pa.Buffer | pa.RecordBatch) -> int:
-    is_message = isinstance(piece, pa.Buffer)
-    return int(piece.size if is_message else pa.ipc.get_record_batch_size(piece))
+def _size(piece: FilePart | pa.RecordBatch) -> int:
+    is_batch = isinstance(piece, pa.RecordBatch)
+    return int(pa.ipc.get_record_batch_size(piece)) if is_batch else len(piece)
 
 
 def _serialized(batch: pa.RecordBatch) -> pa.Buffer:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from fdss.backend import Selection
 from fdss.errors import DatasetDamaged
 from fdss.storage import ArrowBackend
 
@@ -162,20 +160,6 @@ def test_only_what_is_asked_for_is_looked_at(
         read(backend, columns=("text",))
     with pytest.raises(DatasetDamaged):
         read(backend)
-
-
-def test_a_batch_is_looked_through_once(write: Callable[..., Path], open_at: Open) -> None:
-    """A batch that was found sound is not looked through again, whichever thread reads it."""
-    batches = [{"n": range(begin, begin + 100)} for begin in range(0, 1000, 100)]
-    backend = open_at(write("x.arrow", batches))
-    every = Selection(range(1000), range(1000))
-    known = backend._view.tables[0]._sound._is_known
-    assert known.shape == (10, 1) and not known.any()
-    next(iter(backend.batches(every)))
-    assert known.sum() == 1
-    with ThreadPoolExecutor(8) as threads:
-        read = list(threads.map(lambda _: sum(1 for _ in backend.batches(every)), range(8)))
-    assert read == [10] * 8 and known.all()
 
 
 @pytest.mark.parametrize("features", ["[" * 200_000, "[]", '{"info": {"features": {"n": 7}}}'])

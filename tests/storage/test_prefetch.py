@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,11 @@ import pyarrow as pa
 import pytest
 
 from fdss.storage import ArrowBackend
-from fdss.storage.prefetch import Run, extents, prefetch
+from fdss.storage.prefetch import fetch, is_cached
+from fdss.storage.ranges import OpenFile
+from fdss.storage.stamps import Stamp
 from fdss.storage.tables import IndexOptions, open_table
+from fdss.storage.views import View
 
 ROWS = 8_000
 ROW_BYTES = 1800
@@ -27,48 +29,6 @@ WAIT_S = 10.0
 Write = Callable[..., Path]
 Open = Callable[..., ArrowBackend]
 Read = Callable[..., list[dict[str, Any]]]
-
-COLUMNS: dict[str, tuple[list[Any], pa.DataType]] = {
-    "numbers": ([1, 2, 3, 4, 5], pa.int64()),
-    "truths": ([True, None, False, True, True], pa.bool_()),
-    "text": (["a", "bcd", None, "", "efghi"], pa.string()),
-    "large text": (["a", "bcd", None, "", "efghi"], pa.large_string()),
-    "bytes": ([b"a", b"bcd", None, b"", b"efghi"], pa.binary()),
-    "lists": ([[1], [2, 3], None, [], [4, 5, 6]], pa.list_(pa.int32())),
-    "large lists": ([["a"], ["bc"], None, [], ["d", "e"]], pa.large_list(pa.string())),
-    "fixed lists": ([[1, 2]] * 5, pa.list_(pa.int16(), 2)),
-    "structs": ([{"x": 1, "y": "ab"}] * 5, pa.struct({"x": pa.int8(), "y": pa.string()})),
-    "maps": ([[("k", 1)], [], None, [("l", 2), ("m", 3)], []], pa.map_(pa.string(), pa.int64())),
-    "decimals": ([None] * 5, pa.decimal128(10, 2)),
-    "nothing": ([None] * 5, pa.null()),
-    "views": (["a"] * 5, pa.string_view()),
-}
-
-
-@pytest.mark.parametrize("name", COLUMNS)
-@pytest.mark.parametrize(("begin", "end"), [(0, 5), (1, 3), (2, 2), (4, 5)])
-def test_extents_lie_within_the_columns_buffers(name: str, begin: int, end: int) -> None:
-    """What rows take of a column of any type lies within the memory of the column."""
-    values, type_ = COLUMNS[name]
-    array = pa.array(values, type_)
-    memory = [
-        range(buffer.address, buffer.address + buffer.size + 1)
-        for buffer in array.buffers()
-        if buffer is not None
-    ]
-    for address, size in extents(array, begin, end):
-        assert any(address in part and address + size in part for part in memory)
-
-
-def test_extents_are_exactly_the_rows() -> None:
-    """Of texts and numbers, the bytes of the rows are named and no others."""
-    text, numbers = pa.array(["ab", "cde", "f"]), pa.array([7, 8, 9], pa.int16())
-    content, values = text.buffers()[2].address, numbers.buffers()[1].address
-    assert list(extents(text, 1, 2)) == [(content + 2, 3)]
-    assert list(extents(numbers, 1, 3)) == [(values + 2, 4)]
-    lists = pa.array([["ab"], ["c", "d"], []])
-    inner = lists.values.buffers()[2].address
-    assert list(extents(lists, 1, 2)) == [(inner + 2, 2)]
 
 
 def in_memory(file: Path) -> int:
@@ -107,25 +67,20 @@ def cold(write: Write) -> Callable[[], Path]:
 
 
 @pytest.mark.only_on("linux")
-def test_rows_are_fetched_and_nothing_beside_them(cold: Callable[[], Path], tmp_path: Path) -> None:
-    """Rows come into memory without being touched, and the file around them does not."""
-    options = IndexOptions(tmp_path / "indexes")
-    table = open_table([cold()], options, lambda table: "told")
-    # Arrow has the beginning of a file fetched when it maps it.
-    table.content(table.place(0).stamp)
+def test_rows_are_fetched_and_nothing_beside_them(cold: Callable[[], Path]) -> None:
+    """Ranges come into memory without being touched, and the file around them does not."""
     file = cold()
-    assert in_memory(file) == 0
-    spans = [(batch, 100, 116) for batch in range(0, 8, 2)]
-    prefetch(partial(Run, table), spans)
-    wanted = sum(16 * ROW_BYTES // PAGE_BYTES for _ in spans)
-    deadline_s = time.monotonic() + WAIT_S
-    while in_memory(file) < wanted and time.monotonic() < deadline_s:
-        continue
-    assert wanted <= in_memory(file) < file.stat().st_size // PAGE_BYTES / 4
-    prefetch(partial(Run, table), spans)
-    for batch, begin, end in spans:
-        ids = table.batch(batch).slice(begin, end - begin).column("id").to_pylist()
-        assert ids == list(range(1000 * batch + begin, 1000 * batch + end))
+    with OpenFile(Stamp.of(file)) as opened:
+        assert not is_cached(opened, 0)
+        assert in_memory(file) <= 1
+        ranges = [(begin, 16 * ROW_BYTES) for begin in range(0, file.stat().st_size, 1 << 21)]
+        fetch(opened, ranges)
+        wanted = sum(size // PAGE_BYTES for _, size in ranges)
+        deadline_s = time.monotonic() + WAIT_S
+        while in_memory(file) < wanted and time.monotonic() < deadline_s:
+            continue
+        assert wanted <= in_memory(file) < file.stat().st_size // PAGE_BYTES / 4
+        assert is_cached(opened, ranges[0][0])
 
 
 @pytest.mark.only_on("linux")
@@ -148,28 +103,11 @@ def test_cold_rows_are_the_rows(
 
 
 @pytest.mark.only_on("linux")
-def test_values_without_bytes_fetch_nothing(write: Write, tmp_path: Path) -> None:
-    """Empty texts and lists beside the rows bring nothing else of the file into memory."""
-    empty = {"note": ["one", *[""] * 999], "tags": [[1], *[[]] * 999]}
-    batch = {**empty, "text": [f"{number:08} " * 200 for number in range(1000)]}
-    file = write("empty/data.arrow", [batch] * (ROWS // 1000))
-    table = open_table([file], IndexOptions(tmp_path / "indexes"), lambda table: "told")
-    table.content(table.place(0).stamp)
-    emptied(file)
-    assert in_memory(file) == 0
-    prefetch(partial(Run, table), [(0, 100, 116)])
-    deadline_s = time.monotonic() + WAIT_S
-    while in_memory(file) < 16 * ROW_BYTES // PAGE_BYTES and time.monotonic() < deadline_s:
-        continue
-    assert in_memory(file) < file.stat().st_size // PAGE_BYTES / 4
-
-
-@pytest.mark.only_on("linux")
 @pytest.mark.parametrize("names", [("note", "text"), ("text", "note"), ("text", "tags", "pairs")])
 def test_the_place_of_a_column_does_not_matter(
     write: Write, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    """What tells where values are is fetched too, wherever it lies in its batch."""
+    """A few rows bring little of a file into memory, wherever in their batch its columns lie."""
     columns = {
         "text": [f"{number:08} " * 200 for number in range(1000)],
         "note": ["n"] * 1000,
@@ -179,13 +117,13 @@ def test_the_place_of_a_column_does_not_matter(
     batch = pa.record_batch({name: columns[name] for name in names})
     file = write("placed/data.arrow", [batch] * (ROWS // 1000))
     table = open_table([file], IndexOptions(tmp_path / "indexes"), lambda table: "told")
-    table.content(table.place(0).stamp)
     emptied(file)
     assert in_memory(file) == 0
-    spans = [(number, 500, 501) for number in range(0, 8, 2)]
-    prefetch(partial(Run, table), spans)
-    for number, begin, end in spans:
-        assert table.batch(number).slice(begin, end - begin).to_pylist()
+    keys = np.arange(0, 8, 2)
+    found = View([(table, range(len(table)))]).copied(
+        keys, keys + 500, np.ones_like(keys), is_scattered=True
+    )
+    assert found.to_pylist() == [batch.slice(500 + key, 1).to_pylist()[0] for key in range(0, 8, 2)]
     assert in_memory(file) < file.stat().st_size // PAGE_BYTES / 4
 
 

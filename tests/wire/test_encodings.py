@@ -10,6 +10,7 @@ import pytest
 from fdss.backend import Selection
 from fdss.errors import BadParameter, UncarriableValue
 from fdss.wire import names
+from fdss.wire.body import Body
 from fdss.wire.encodings import choose_encoding
 from fdss.wire.lines import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, NdjsonEncoding
 from fdss.wire.ndjson import encode_batch
@@ -47,9 +48,13 @@ def selection(source: Batches, columns: tuple[str, ...] | None = None) -> Select
     return Selection(rows=range(count), positions=range(count), columns=columns)
 
 
+def sent(body: Body) -> Iterator[bytes]:
+    """Return the chunks that a body sends."""
+    return map(bytes, body.read())
+
+
 def chunks(source: Batches) -> list[bytes]:
-    made = NdjsonEncoding(names.PLAIN).encode(source, selection(source))
-    return [bytes(chunk) for chunk in made.chunks]
+    return list(sent(NdjsonEncoding(names.PLAIN).encode(source, selection(source))))
 
 
 def texts(*lengths: int) -> pa.RecordBatch:
@@ -89,9 +94,9 @@ def test_the_first_chunk_leaves_before_the_second_batch_is_read() -> None:
     """The first bytes wait for no more batches than they hold."""
     source = Batches(texts(*[2000] * 100), texts(*[2000] * 100))
 
-    first = next(NdjsonEncoding(names.PLAIN).encode(source, selection(source)).chunks)
+    first = next(sent(NdjsonEncoding(names.PLAIN).encode(source, selection(source))))
 
-    assert bytes(first).startswith(b'{"text":"x')
+    assert first.startswith(b'{"text":"x')
     assert source.asked == 1
 
 
@@ -106,9 +111,9 @@ def test_columns_of_the_selection_are_encoded_in_its_order() -> None:
     """A projection writes its columns, in its order."""
     source = Batches(pa.record_batch({"a": [1], "b": [2], "c": [3]}))
 
-    body = NdjsonEncoding(names.TAGGED).encode(source, selection(source, ("c", "a"))).chunks
+    body = NdjsonEncoding(names.TAGGED).encode(source, selection(source, ("c", "a")))
 
-    assert b"".join(body) == b'{"c":3,"a":1}\n'
+    assert b"".join(sent(body)) == b'{"c":3,"a":1}\n'
 
 
 def test_a_type_without_a_form_is_refused_before_the_first_byte() -> None:
@@ -121,7 +126,7 @@ def test_a_type_without_a_form_is_refused_before_the_first_byte() -> None:
         encoding.encode(source, selection(source))
 
     assert source.asked == 0
-    assert b"".join(encoding.encode(source, selection(source, ("fine",))).chunks) == b'{"fine":1}\n'
+    assert b"".join(sent(encoding.encode(source, selection(source, ("fine",))))) == b'{"fine":1}\n'
 
 
 @pytest.mark.parametrize(
