@@ -30,6 +30,7 @@ setup(
     entry_points={"console_scripts": ["fdss=fdss.cli.main:main"]},
     install_requires=[
         "click>=8.1.8",
+        "cryptography>=44.0.1",
         "datasets>=4.5",
         "flask>=3.0",
         "numpy>=1.26",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdss import tokens
 from fdss.client.session import ServerSession
 from fdss.errors import AuthenticationRequired
 from fdss.wire.names import (
@@ -21,7 +20,10 @@ from fdss.wire.names import (
 )
 
 from .output import count, print_json, print_lines, printable, size, table
-from .target import server_options, server_url
+from .target import Target, server_options
+
+if TYPE_CHECKING:
+    from .peer import Peer
 
 Json = dict[str, Any]
 
@@ -35,29 +37,29 @@ _AUTH_WORDS = {
 
 @click.command()
 @server_options
-def status(given_url: str | None, token: str | None, as_json: bool) -> None:
+def status(target: Target, as_json: bool) -> None:
     """Show a server's health, whether your token opens it, and its policy."""
-    url = server_url(given_url)
-    with closing(ServerSession(url, token=token)) as session:
+    with closing(target.session()) as session:
         health = session.get_json(HEALTH_PATH)
         required = bool(session.get_json(AUTH_STATUS_PATH)["auth_required"])
-        found = tokens.find(url, token) is not None
-        refusal = _refusal(session) if required and found else None
-    state = _token_state(required, found, refusal)
+        refusal = _refusal(session) if required and target.has_token else None
+    peer = _peer(target)
+    state = _token_state(required, target.has_token, refusal)
     if as_json:
         auth = {"auth_required": required, "token": state}
-        print_json({**health, "auth": auth, "server": url})
+        shown = None if peer is None else peer.as_json()
+        print_json({**health, "auth": auth, "server": target.url, "tls": shown})
     else:
-        print_lines(_status_lines(health, state))
+        print_lines(_status_lines(health, state, peer))
     if refusal is not None:
         raise refusal
 
 
 @click.command(name="list")
 @server_options
-def list_handles(given_url: str | None, token: str | None, as_json: bool) -> None:
+def list_handles(target: Target, as_json: bool) -> None:
     """List the datasets a server has loaded."""
-    document = _ask(given_url, token, DATASETS_PATH)
+    document = _ask(target, DATASETS_PATH)
     if as_json:
         print_json(document)
     else:
@@ -66,9 +68,9 @@ def list_handles(given_url: str | None, token: str | None, as_json: bool) -> Non
 
 @click.command()
 @server_options
-def cache(given_url: str | None, token: str | None, as_json: bool) -> None:
+def cache(target: Target, as_json: bool) -> None:
     """List the HuggingFace datasets in a server's cache."""
-    document = _ask(given_url, token, HUB_CACHE_PATH)
+    document = _ask(target, HUB_CACHE_PATH)
     if as_json:
         print_json(document)
     else:
@@ -77,18 +79,27 @@ def cache(given_url: str | None, token: str | None, as_json: bool) -> None:
 
 @click.command()
 @server_options
-def local(given_url: str | None, token: str | None, as_json: bool) -> None:
+def local(target: Target, as_json: bool) -> None:
     """List the datasets a server offers as local/NAME."""
-    document = _ask(given_url, token, LOCAL_PATH)
+    document = _ask(target, LOCAL_PATH)
     if as_json:
         print_json(document)
     else:
         print_lines(_local_lines(document["local"]))
 
 
-def _ask(given_url: str | None, token: str | None, path: str) -> Json:
-    with closing(ServerSession(server_url(given_url), token=token)) as session:
+def _ask(target: Target, path: str) -> Json:
+    with closing(target.session()) as session:
         return session.get_json(path)
+
+
+def _peer(target: Target) -> Peer | None:
+    if not target.url.startswith("https:"):
+        return None
+    # Here, so that the commands do not wait for its import where nothing is encrypted.
+    from .peer import peer_of
+
+    return peer_of(target)
 
 
 def _refusal(session: ServerSession) -> AuthenticationRequired | None:
@@ -108,15 +119,19 @@ def _token_state(required: bool, found: bool, refusal: AuthenticationRequired | 
     return "accepted" if refusal is None else "refused"
 
 
-def _status_lines(health: Json, state: str) -> Iterator[str]:
+def _status_lines(health: Json, state: str, peer: Peer | None) -> Iterator[str]:
     yield printable(f"service: {health['service']}  version: {health['version']}")
     yield printable(f"status:  {health['status']}")
     yield f"auth:    {_AUTH_WORDS[state]}"
+    if peer is not None:
+        yield f"tls:     {peer.line()}"
     yield "policy:"
     policy = health["policy"]
     width = max(map(len, policy), default=0) + 2
     for name, value in policy.items():
         yield "  " + printable(f"{name}:".ljust(width) + str(value))
+    for warning in [] if peer is None else peer.warnings():
+        yield f"!! {warning}"
 
 
 def _handle_lines(handles: list[Json]) -> Iterator[str]:

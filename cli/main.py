@@ -19,6 +19,9 @@ LAZY = {
     "cache": ("fdss.cli.diagnose", "cache", "List the Hub datasets a server has cached."),
     "local": ("fdss.cli.diagnose", "local", "List the named local datasets of a server."),
     "head": ("fdss.cli.head", "head", "Print the first rows of a dataset."),
+    "router": ("fdss.cli.router", "router", "Send clients to the servers of a cluster."),
+    "cluster": ("fdss.cli.cluster", "cluster", "Ask a router about its cluster."),
+    "tls": ("fdss.cli.tls", "tls", "Make certificates, and say which to trust."),
     "demo": ("fdss.cli.demo", "demo", "Serve and read a small dataset, to try it out."),
 }
 

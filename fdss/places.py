@@ -33,6 +33,22 @@ def default_config_file() -> Path:
     return server_folder() / "config.yaml"
 
 
+def tls_folder() -> Path:
+    """Return the folder of certificates and keys, which $FORGATHER_TLS_DIR can name."""
+    named = os.environ.get("FORGATHER_TLS_DIR")
+    return Path(os.path.expanduser(named)).absolute() if named else config_folder() / "tls"
+
+
+def router_folder() -> Path:
+    """Return the folder of the cluster router's own files: token, registry, configuration."""
+    return config_folder() / "server"
+
+
+def router_token_file() -> Path:
+    """Return the file that holds the token of this machine's router."""
+    return router_folder() / "auth_token"
+
+
 def index_folder() -> Path:
     """Return the folder of record-batch indexes and prepared files."""
     return platformdirs.user_cache_path("fdss", appauthor=False) / "indexes"
