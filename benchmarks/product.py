@@ -7,11 +7,12 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,21 @@ DRAIN_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its process, its port, and the handles of its datasets by name."""
+    """A running server: its process, its port, and the handles of its datasets by name.
+
+    Attributes:
+        ca: Certificate of its authority; None if it speaks plain HTTP.
+    """
 
     pid: int
     port: int
     handles: dict[str, str]
+    ca: str | None = None
 
     @property
     def url(self) -> str:
         """Return its URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.ca else ''}://127.0.0.1:{self.port}"
 
     def rows_path(self, workload: Workload) -> str:
         """Return the path of a dataset's rows."""
@@ -48,13 +54,20 @@ class Server:
 
 
 @contextmanager
-def running(workloads: list[Workload], *flags: str) -> Iterator[Server]:
-    """Run a server of some datasets, every one of them open, in a home of its own."""
+def running(
+    workloads: list[Workload], *flags: str, prefix: Sequence[str] = (), ca: str | None = None
+) -> Iterator[Server]:
+    """Run a server of some datasets, every one of them open, in a home of its own.
+
+    Args:
+        prefix: What the command is given to, such as ``taskset``.
+        ca: Certificate of its authority, where the flags are such that it speaks TLS.
+    """
     local = [f"--local={one.folder.name}={one.folder}" for one in workloads]
     with tempfile.TemporaryDirectory(prefix="fdss-bench-") as home:
         command = [sys.executable, "-m", "fdss", "start", "--port", "0", "--auth-token", TOKEN]
         child = subprocess.Popen(
-            [*command, "--log-level", "INFO", *local, *flags],
+            [*prefix, *command, "--log-level", "INFO", *local, *flags],
             env=_environment(home),
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -65,7 +78,8 @@ def running(workloads: list[Workload], *flags: str) -> Iterator[Server]:
             # Nobody reads on: what it says from here would fill the pipe.
             drain = subprocess.Popen(["cat"], stdin=child.stderr, stdout=subprocess.DEVNULL)
             names_ = [one.folder.name for one in workloads]
-            yield Server(child.pid, port, {name: _loaded(port, name) for name in names_})
+            handles = {name: _loaded(port, name, ca) for name in names_}
+            yield Server(child.pid, port, handles, ca)
         finally:
             child.terminate()
             child.wait()
@@ -87,13 +101,16 @@ def _told_port(lines: Iterator[str]) -> int:
     raise RuntimeError("The server did not start:\n" + "".join(said))
 
 
-def _loaded(port: int, name: str) -> str:
-    return str(asked(port, names.LOAD_PATH, {"path": f"local/{name}"})["handle"])
+def _loaded(port: int, name: str, ca: str | None = None) -> str:
+    return str(asked(port, names.LOAD_PATH, {"path": f"local/{name}"}, ca)["handle"])
 
 
-def asked(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
-    """Return the JSON that a path answers with."""
+def asked(port: int, path: str, body: dict[str, Any] | None = None, ca: str | None = None) -> Any:
+    """Return the JSON that a path answers with; under TLS if there is an authority."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    if ca is not None:
+        context = ssl.create_default_context(cafile=ca)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=600, context=context)
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     content = None if body is None else json.dumps(body)
     connection.request("GET" if body is None else "POST", path, content, headers)
@@ -161,11 +178,20 @@ def remote_batches(url: str, name: str, rows: int, data_bytes: int) -> Read:
     return read
 
 
-def drained(port: int, path: str, arrow: bool = True) -> Read:
-    """Return a pass that takes the bytes of one answer from a socket, and leaves them at that."""
+def drained(port: int, path: str, arrow: bool = True, ca: str | None = None) -> Read:
+    """Return a pass that takes the bytes of one answer from a socket, and leaves them at that.
+
+    Args:
+        ca: Certificate of the server's authority, if it speaks TLS.
+    """
+    context = None if ca is None else ssl.create_default_context(cafile=ca)
 
     def read() -> Amount:
-        with socket.create_connection(("127.0.0.1", port), 60) as client:
+        with socket.create_connection(("127.0.0.1", port), 60) as plain, ExitStack() as closing:
+            client = plain
+            if context is not None:
+                client = context.wrap_socket(plain, server_hostname="127.0.0.1")
+                closing.enter_context(client)
             client.sendall(request_bytes(path, arrow=arrow))
             return Amount(0, drained_bytes(client))
 

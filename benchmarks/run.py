@@ -14,7 +14,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).parents[1])
 
-from benchmarks import distance, keeping, opening, rows, stalls, streams
+from benchmarks import distance, keeping, opening, rows, secured, stalls, streams
 from benchmarks.bench import Bench
 from benchmarks.peers import NEEDS
 from benchmarks.report import Line, markdown, table
@@ -25,7 +25,7 @@ DEFAULT_FOLDER = Path(tempfile.gettempdir()) / "fdss-benchmarks"
 ROUNDS = 5
 BENCHMARKS = {
     name: benchmark
-    for part in (rows, streams, opening, stalls, distance, keeping)
+    for part in (rows, streams, secured, opening, stalls, distance, keeping)
     for name, benchmark in part.BENCHMARKS.items()
 }
 

@@ -14,11 +14,13 @@ from fdss import tokens
 from fdss.config import ServerConfig, absolute, parse_local
 from fdss.config_file import ConfigFile, read_config_file
 from fdss.errors import SettingError
+from fdss.protection import settle_protection
 from fdss.settings import SETTINGS, Setting
 
 _ARGUMENTS = "fdss.arguments"
 
 AUTH_KEYS = ("auth_token", "auth_token_file", "no_auth")
+TLS_KEYS = ("tls", "tls_cert", "tls_key", "tls_client_ca")
 
 logger = logging.getLogger("fdss.start")
 
@@ -80,6 +82,8 @@ def _start(ctx: click.Context, /, config: ConfigFile, **values: Any) -> None:
     """
     try:
         settled = _settled(ctx, config, values)
+        # Before the log speaks of a start: what is wrong with TLS is wrong usage.
+        settle_protection(settled)
     except SettingError as error:
         raise _usage(ctx, error) from error
     _run(settled, config, lambda: _read_again(ctx.meta[_ARGUMENTS]))
@@ -91,10 +95,25 @@ def _settled(ctx: click.Context, file: ConfigFile, values: dict[str, Any]) -> Se
         for key in AUTH_KEYS:
             if ctx.get_parameter_source(key) is ParameterSource.DEFAULT_MAP:
                 values[key] = None if key != "no_auth" else False
-    named = values["auth_token_file"]
-    values["auth_token_file"] = None if named is None else absolute(named)
+    _let_flags_decide_on_tls(ctx, values)
+    for key in ("auth_token_file", "tls_cert", "tls_key", "tls_client_ca"):
+        values[key] = None if values[key] is None else absolute(values[key])
     values["local"] = {**file.local, **values["local"]}
     return ServerConfig(**values)
+
+
+def _let_flags_decide_on_tls(ctx: click.Context, values: dict[str, Any]) -> None:
+    """Drop what the file says of TLS where a flag says the opposite."""
+
+    def is_from(key: str, source: ParameterSource) -> bool:
+        return ctx.get_parameter_source(key) is source
+
+    if is_from("no_tls", ParameterSource.COMMANDLINE):
+        for key in TLS_KEYS:
+            if is_from(key, ParameterSource.DEFAULT_MAP):
+                values[key] = None if key != "tls" else False
+    elif any(is_from(key, ParameterSource.COMMANDLINE) for key in TLS_KEYS):
+        values["no_tls"] = False
 
 
 def _read_again(arguments: list[str]) -> ServerConfig:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
 from fdss.authentication import Credential, Origin
 
 _NO_AUTH = (
@@ -13,19 +17,33 @@ _REGENERATED = (
 )
 
 
-def banner(credential: Credential, url: str, *, quiet: bool) -> list[str]:
+@dataclass(frozen=True)
+class Reach:
+    """Where a server is.
+
+    Attributes:
+        url: Its address, without a trailing slash.
+        local_url: One that works on this machine.
+        ca: Certificate of the authority that clients have to be told of; None if of none.
+    """
+
+    url: str
+    local_url: str
+    ca: Path | None = None
+
+
+def banner(credential: Credential, reach: Reach, *, quiet: bool) -> list[str]:
     """Return the lines: how clients authenticate, and where the server is.
 
     A token that the operator supplied is not shown; the operator has it.
 
     Args:
-        url: Address of the server, without a trailing slash.
         quiet: Leave out the token's value.
     """
-    return [*_auth_lines(credential, url, quiet), f"dataset_server URL: {url}/"]
+    return [*_auth_lines(credential, reach, quiet), f"dataset_server URL: {reach.url}/"]
 
 
-def _auth_lines(credential: Credential, url: str, quiet: bool) -> list[str]:
+def _auth_lines(credential: Credential, reach: Reach, quiet: bool) -> list[str]:
     if credential.origin is Origin.NONE:
         return [_NO_AUTH]
     lines = [_REGENERATED] if credential.origin is Origin.REGENERATED else []
@@ -34,7 +52,11 @@ def _auth_lines(credential: Credential, url: str, quiet: bool) -> list[str]:
         lines.append(f"dataset_server auth token: {credential.token}")
     lines.append("clients must send 'Authorization: Bearer <token>'")
     if shown:
-        lines.append(f'curl -H "Authorization: Bearer {credential.token}" {url}/v1/datasets')
+        trust = "" if reach.ca is None else f"--cacert {shlex.quote(str(reach.ca))} "
+        lines.append(
+            f'curl {trust}-H "Authorization: Bearer {credential.token}" '
+            f"{reach.local_url}/v1/datasets"
+        )
     if credential.origin is Origin.REUSED:
         lines.append(f"reusing persisted token at: {credential.file}")
     elif credential.file is not None:

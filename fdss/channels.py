@@ -13,15 +13,19 @@ Rests on private names of waitress 3.0 (``tests/server/test_channels.py`` holds 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
-from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.utilities import Error
+from waitress.channel import ClientDisconnected
 
-from fdss.refusals import Refusal
-from fdss.responses import Buffer, StreamTask, Views
+from fdss.arrivals import ArrivingChannel
+from fdss.errors import FdssError, Unavailable
+from fdss.refusals import Refused
+from fdss.responses import StreamTask, Views
+from fdss.wire.body import Chunk
 
 #: A response is parked above the first, and gets its next turn below the second.
 HIGH_WATER_BYTES = 1 << 18
@@ -36,14 +40,7 @@ VECTORS = 64
 logger = logging.getLogger(__name__)
 
 
-class TooManyConnections(Error):  # type: ignore[misc]
-    """What a connection above the limit is told."""
-
-    code = 503
-    reason = "Service Unavailable"
-
-
-class StreamChannel(HTTPChannel):  # type: ignore[misc]
+class StreamChannel(ArrivingChannel):
     """A connection whose responses take turns.
 
     ``_turn`` is true while a thread has the turn, and the main loop then leaves the socket alone:
@@ -53,25 +50,21 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
     """
 
     task_class = StreamTask
-    error_task_class = Refusal
-
-    # waitress has no annotations of its own.
-    requests: list[Any]
-    connected: bool
-    will_close: bool
-    close_when_flushed: bool
-    total_outbufs_len: int
-    last_activity: float
-    request: Any
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
         self._task: StreamTask | None = None
         self._turn = False
         self._parked = False
-        self._is_one_too_many = bool(server.is_full)
-        self.unfinished_since_s: float | None = None
+        self._is_cut = False
+        self._lingers = False
+        self._refusal: Unavailable | None = None
+        self._give_back: Callable[[], None] = _nothing
         super().__init__(server, sock, addr, adj, map=map)
         self.outbufs = [Views()]
+        try:
+            self._give_back = server.connections.take(addr[0])
+        except Unavailable as refusal:
+            self._refusal = refusal
 
     # ---- the main loop's side
 
@@ -80,18 +73,23 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         """Return whether a thread makes and sends more of the response now."""
         return self._turn
 
+    @property
+    def has_begun(self) -> bool:
+        """Return whether the first request's answer is under way."""
+        return self._task is not None
+
+    @property
+    def is_one_too_many(self) -> bool:
+        """Return whether the connection only serves to say that there is no place for it."""
+        return self._refusal is not None
+
     def received(self, data: bytes) -> bool:
         """Take bytes of requests."""
         if data[:1] == TLS_HANDSHAKE and self.request is None:
             # It would wait for the end of a head that never comes, and so would its client.
             self.handle_close()
             return False
-        taken = bool(super().received(data))
-        if self.request is None:
-            self.unfinished_since_s = None
-        elif self.unfinished_since_s is None:
-            self.unfinished_since_s = time.time()
-        return taken
+        return super().received(data)
 
     def writable(self) -> bool:
         """Return whether the main loop has something to send or to close."""
@@ -109,14 +107,20 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
                 self._resume()
         if self.close_when_flushed and not self.total_outbufs_len:
             self.close_when_flushed = False
-            self.will_close = True
+            if self._lingers:
+                self.linger()
+            elif not self.will_close:
+                self.say_goodbye()
+                self.will_close = True
         if self.will_close:
             self.handle_close()
 
     def handle_close(self) -> None:
         """Close the connection; a parked response gets a last turn, to be told."""
-        super().handle_close()
+        # A thread that sends has to be done first: the socket's number may be another's at once.
         with self.outbuf_lock:
+            super().handle_close()
+            self._give_back()
             if self._parked:
                 self._resume()
 
@@ -126,6 +130,9 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         task, self._task = self._task, None
         if task is not None:
             task.close()
+
+    def say_goodbye(self) -> None:
+        """Tell the client, where there is a way to, that it has got all that was to be sent."""
 
     def _resume(self) -> None:
         self._parked = False
@@ -143,7 +150,7 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         finally:
             self._end_turn(over=over)
 
-    def write_soon(self, data: Buffer) -> int:
+    def write_soon(self, data: Chunk) -> int:
         """Take bytes to send; what limits them is the turn, which ends when many are pending."""
         if not self.connected:
             raise ClientDisconnected
@@ -157,7 +164,7 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         """Return whether the response is over."""
         task = self._task
         try:
-            if not self.connected:
+            if not self.connected or (task is None and self.has_left):
                 raise ClientDisconnected
             if task is None:
                 task = self._task = self._begin()
@@ -183,12 +190,12 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
 
     def _begin(self) -> StreamTask | None:
         request = self.requests[0]
-        if self._is_one_too_many:
-            request.error = TooManyConnections("the server has as many connections as it can hold")
+        if self._refusal is not None:
+            request.error = Refused(self._refusal)
         if request.error:
             self.error_task_class(self, request).service()
             self._flush()
-            self.close_when_flushed = True
+            self._lingers = self.close_when_flushed = True
             return None
         task = self.task_class(self, request)
         self._task = task
@@ -198,17 +205,24 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
     def _flush(self) -> None:
         with self.outbuf_lock:
             _, failed = self._flush_exception(self._flush_some, do_close=False)
-        if failed or not self.connected:
+        if failed or self._is_cut or not self.connected:
             raise ClientDisconnected
 
     def _flush_some(self, do_close: bool = True) -> bool:
         """Send until nothing is pending or the kernel takes no more; return whether any went."""
         views: Views = self.outbufs[0]
         any_sent = False
-        while views and (sent_bytes := self._send_first(views, do_close)):
-            views.skip(sent_bytes)
-            self.total_outbufs_len -= sent_bytes
-            any_sent = True
+        try:
+            while views and (sent_bytes := self._send_first(views, do_close)):
+                views.skip(sent_bytes)
+                self.total_outbufs_len -= sent_bytes
+                any_sent = True
+        except FdssError as error:
+            # A file is no longer what it was: the client has to see that the body is not whole.
+            logger.error("response to %s is cut (%s): %s", self._path, error.code, error)
+            self._is_cut = self.will_close = True
+            self.total_outbufs_len = 0
+            views.close()
         if any_sent:
             self.last_activity = time.time()
         return any_sent
@@ -218,9 +232,12 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
         if peer is None:
             # The main loop has just closed it: the client is gone.
             return 0
+        file = views.file if hasattr(os, "sendfile") else None
         if not hasattr(socket.socket, "sendmsg"):
             return int(self.send(views.first(1)[0], do_close=do_close))
         try:
+            if file is not None:
+                return file.sent(peer.fileno())
             return int(peer.sendmsg(views.first(VECTORS)))
         except (BlockingIOError, InterruptedError):
             return 0
@@ -259,15 +276,14 @@ class StreamChannel(HTTPChannel):  # type: ignore[misc]
             self.server.pull_trigger()
 
     def _remove_request(self, *, closes: bool) -> None:
-        if self.requests:
-            self.requests.pop(0).close()
         if self.will_close or closes:
             self.close_when_flushed = True
-        if self.close_when_flushed:
-            for waiting in self.requests:
-                waiting.close()
-            self.requests = []
+        self.drop_answered()
 
     @property
     def _path(self) -> str:
         return self.requests[0].path if self.requests else "?"
+
+
+def _nothing() -> None:
+    pass

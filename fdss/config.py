@@ -11,13 +11,14 @@ from typing import Any
 
 from fdss import tokens
 from fdss.errors import SettingError
-from fdss.hosts import is_loopback
+from fdss.router.names import MDNS, check_cluster, check_membership, shown_url
 from fdss.settings import (
     BY_KEY,
     DEFAULT_DRAIN_S,
     DEFAULT_HOST,
     DEFAULT_IDLE_S,
     DEFAULT_PORT,
+    DEFAULT_REQUEST_S,
     DEFAULT_STALL_S,
 )
 
@@ -26,6 +27,11 @@ from fdss.settings import (
 # as slow as 4.
 SPARE_THREADS = 2
 MOST_DEFAULT_THREADS = 8
+
+
+def _default(key: str) -> int:
+    default: int = BY_KEY[key].default
+    return default
 
 
 @dataclass(frozen=True)
@@ -54,19 +60,45 @@ class ServerConfig:
     allow_paths: bool = False
     allow_downloads: bool = False
     show_paths: bool = False
+    follow_links: bool = False
     local: Mapping[str, Path] = field(default_factory=dict)
+    cluster: str | None = None
+    membership: str | None = field(default=None, repr=False)
     insecure: bool = False
+    tls: bool = False
+    no_tls: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
     workers: int = 1
     threads: int | None = None
     stall_timeout: int = DEFAULT_STALL_S
     idle_timeout: int = DEFAULT_IDLE_S
+    request_timeout: int = DEFAULT_REQUEST_S
     drain_timeout: int = DEFAULT_DRAIN_S
+    max_connections: int | None = None
+    max_connections_per_client: int = _default("max_connections_per_client")
+    max_streams: int = _default("max_streams")
+    max_streams_per_client: int = _default("max_streams_per_client")
+    max_loads: int = _default("max_loads")
+    max_url_bytes: int = _default("max_url_bytes")
+    max_headers: int = _default("max_headers")
+    max_header_bytes: int = _default("max_header_bytes")
+    max_body_bytes: int = _default("max_body_bytes")
+    max_json_depth: int = _default("max_json_depth")
+    max_json_items: int = _default("max_json_items")
+    max_columns: int = _default("max_columns")
+    max_handles: int = _default("max_handles")
+    max_open: int = _default("max_open")
+    max_copies: int = _default("max_copies")
 
     def __post_init__(self) -> None:
         _check_values(self)
         _check_auth(self)
         _check_host(self)
+        _check_tls(self)
         _check_workers(self)
+        _check_cluster(self)
         for name, path in self.local.items():
             _check_local(name, path)
 
@@ -75,11 +107,17 @@ class ServerConfig:
         """Return the threads of a process that make rows, 1 or more."""
         return self.threads or min(MOST_DEFAULT_THREADS, _cores() + SPARE_THREADS)
 
+    @property
+    def announced_in(self) -> str:
+        """Return where a server of a cluster is announced."""
+        return self.membership or MDNS
+
     def as_lines(self) -> list[str]:
         """Return one ``key: value`` line a setting, the token's value left out."""
         shown = {field_.name: getattr(self, field_.name) for field_ in fields(self)}
         shown["auth_token"] = "(set)" if self.auth_token else None
         shown["threads"] = self.row_threads
+        shown["membership"] = None if self.membership is None else shown_url(self.membership)
         shown["local"] = ", ".join(f"{name}={path}" for name, path in sorted(self.local.items()))
         return [f"{key}: {'' if value is None else value}".rstrip() for key, value in shown.items()]
 
@@ -141,12 +179,18 @@ def _check_auth(config: ServerConfig) -> None:
 def _check_host(config: ServerConfig) -> None:
     if not config.host.strip():
         raise SettingError("Setting 'host' is empty.", hint="127.0.0.1 is this machine only")
-    if not is_loopback(config.host) and not config.insecure:
+
+
+def _check_tls(config: ServerConfig) -> None:
+    if (config.tls_cert is None) != (config.tls_key is None):
         raise SettingError(
-            f"Host {config.host!r} can be reached from other machines, and there is no TLS: "
-            "tokens and rows would cross the network in the clear.",
-            hint="set up TLS, keep the default host and forward the port over SSH, "
-            "or accept the risk with --insecure",
+            "Settings 'tls_cert' and 'tls_key' belong together; only one of them is given."
+        )
+    asking = [key for key in ("tls", "tls_cert", "tls_client_ca") if getattr(config, key)]
+    if config.no_tls and asking:
+        raise SettingError(
+            f"Settings 'no_tls' and {' and '.join(map(repr, asking))} contradict each other.",
+            hint="give at most one of them",
         )
 
 
@@ -156,6 +200,19 @@ def _check_workers(config: ServerConfig) -> None:
             f"Setting 'workers' is {config.workers}; more than 1 works on Linux only.",
             hint="leave it out, or start several servers on ports of their own",
         )
+
+
+def _check_cluster(config: ServerConfig) -> None:
+    if config.cluster is None:
+        if config.membership is not None:
+            raise SettingError(
+                "Setting 'membership' says where a server of a cluster is announced, and there is "
+                "no cluster.",
+                hint="name it with --cluster",
+            )
+        return
+    check_cluster(config.cluster)
+    check_membership(config.announced_in, (MDNS,))
 
 
 def _cores() -> int:

@@ -12,12 +12,17 @@ from typing import Any
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from fdss.admission import Quota
 from fdss.channels import HIGH_WATER_BYTES, StreamChannel
 from fdss.descriptors import most_connections
+from fdss.errors import TooManyConnections
 from fdss.lanes import Lanes
 from fdss.listening import BACKLOG
-from fdss.settings import DEFAULT_IDLE_S, DEFAULT_STALL_S
+from fdss.parsing import RequestLimits
+from fdss.secure_channel import SecureChannel
+from fdss.settings import BY_KEY, DEFAULT_IDLE_S, DEFAULT_REQUEST_S, DEFAULT_STALL_S
 from fdss.shares import Shares
+from fdss.tls.context import Certificates
 
 LOOP_TIMEOUT_S = 1.0
 #: How long a connection is left to a worker that has fewer, before looking again.
@@ -26,9 +31,10 @@ DECLINE_S = 0.02
 EXHAUSTED_S = 1.0
 #: Connections above the limit, which are told that they are.
 REFUSABLE = 64
+#: How long a connection above the limit has to ask, and be told.
+REFUSABLE_S = 2.0
 
-MOST_CLEANUP_S = 5.0
-REQUEST_S = 30.0
+MOST_CLEANUP_S = 1.0
 
 ADJUSTMENTS = {
     # select() ends the process at the first descriptor above 1,023.
@@ -36,7 +42,6 @@ ADJUSTMENTS = {
     "outbuf_high_watermark": HIGH_WATER_BYTES,
     "recv_bytes": 1 << 16,
     "backlog": BACKLOG,
-    "max_request_header_size": 1 << 15,
     # No header of a proxy is used, so none has to be removed.
     "clear_untrusted_proxy_headers": False,
     "log_socket_errors": False,
@@ -53,18 +58,24 @@ class Limits:
     Attributes:
         row_threads: Threads that make pages of rows, 1 or more.
         max_body_bytes: Largest body of a request.
+        max_loads: Loads and listings that may wait for a thread.
+        requests: How large the head of a request may be.
         stall_s: Seconds without a byte sent after which a client that is owed some is closed.
         idle_s: Seconds after which a connection without a request is closed.
         request_s: Seconds that a request has to arrive in whole.
         connections: Connections served at a time.
+        connections_per_client: Those of them that one client may have.
     """
 
     row_threads: int
-    max_body_bytes: int
+    max_body_bytes: int = BY_KEY["max_body_bytes"].default
+    max_loads: int = BY_KEY["max_loads"].default
+    requests: RequestLimits = RequestLimits()
     stall_s: float = DEFAULT_STALL_S
     idle_s: float = DEFAULT_IDLE_S
-    request_s: float = REQUEST_S
+    request_s: float = DEFAULT_REQUEST_S
     connections: int = field(default_factory=most_connections)
+    connections_per_client: int = BY_KEY["max_connections_per_client"].default
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
@@ -74,29 +85,49 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         app: The WSGI application.
         bound: A listening socket.
         shares: The connections of all workers on that socket; None if there is one process.
+        certificates: What TLS connections begin with; None for plain HTTP.
     """
 
-    channel_class = StreamChannel
+    channel_class: type[StreamChannel] = StreamChannel
 
     # waitress has no annotations of its own.
     active_channels: dict[int, StreamChannel]
 
     def __init__(
-        self, app: Any, bound: socket.socket, limits: Limits, shares: Shares | None = None
+        self,
+        app: Any,
+        bound: socket.socket,
+        limits: Limits,
+        shares: Shares | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self._limits = limits
         self._shares = shares
         self._accepts_at = 0.0
+        if certificates is not None:
+            self.channel_class = SecureChannel
+            self.certificates = certificates
+        self.connections = Quota(
+            limits.connections,
+            limits.connections_per_client,
+            kind=TooManyConnections,
+            things="connections",
+        )
         super().__init__(
             app,
             {},
             True,
             bound,
-            dispatcher=Lanes(limits.row_threads),
+            dispatcher=Lanes(limits.row_threads, limits.max_loads),
             adj=Adjustments(
                 threads=limits.row_threads,
-                max_request_body_size=limits.max_body_bytes,
+                # It refuses what reaches them, not only what goes beyond.
+                max_request_body_size=limits.max_body_bytes + 1,
+                max_request_header_size=limits.requests.header_bytes + 1,
+                # Bodies stay in memory: a file for each would let strangers fill the disk.
+                inbuf_overflow=limits.max_body_bytes + 1,
                 connection_limit=limits.connections + REFUSABLE,
+                url_scheme="http" if certificates is None else "https",
                 **ADJUSTMENTS,
             ),
             sockinfo=(bound.family, bound.type, bound.proto, bound.getsockname()),
@@ -118,9 +149,9 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         """Leave the socket's options as they were bound."""
 
     @property
-    def is_full(self) -> bool:
-        """Return whether the next connection is one too many."""
-        return len(self.active_channels) >= self._limits.connections
+    def request_limits(self) -> RequestLimits:
+        """Return how large the head of a request may be."""
+        return self._limits.requests
 
     @property
     def patience_s(self) -> float:
@@ -143,17 +174,24 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         try:
             super().handle_accept()
         except (OSError, ValueError):
+            # Under TLS also a handshake that cannot even begin.
             logger.debug("a client left before it was accepted", exc_info=True)
 
     def accept(self) -> Any:
         """Return the next client and its address; None if there is none after all."""
         try:
-            return super().accept()
+            accepted = super().accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 logger.error("no client is accepted for a while: %s", error)
                 self._accepts_at = time.monotonic() + EXHAUSTED_S
             raise
+        refused = len(self.active_channels) - self.connections.taken
+        if accepted is not None and refused >= REFUSABLE:
+            # More than can be told why.
+            accepted[0].close()
+            return None
+        return accepted
 
     def refuse_more(self) -> None:
         """Accept no more clients; those that are connected stay."""
@@ -172,9 +210,9 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         limits = self._limits
         for channel in list(self.active_channels.values()):
             quiet_s = now - channel.last_activity
-            begun_s = channel.unfinished_since_s
-            if begun_s is not None and now - begun_s > limits.request_s:
-                logger.info("a request did not arrive within %.0f s", limits.request_s)
+            is_left_over = channel.is_one_too_many and now - channel.creation_time > REFUSABLE_S
+            if is_left_over or channel.is_overdue(now, limits.request_s):
+                logger.debug("a connection whose request did not arrive in time is closed")
                 self.trigger.pull_trigger(channel.handle_close)
                 continue
             if channel.total_outbufs_len:

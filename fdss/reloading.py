@@ -20,6 +20,7 @@ RELOADABLE = (
     "show_paths",
     "stall_timeout",
     "idle_timeout",
+    "request_timeout",
     "drain_timeout",
 )
 TOKEN_KEYS = ("auth_token", "auth_token_file")
@@ -68,7 +69,9 @@ class Reloader:
     def _token(self, fresh: ServerConfig) -> str | None:
         if fresh.no_auth != self._given.no_auth:
             return self._running.auth_token
-        return settle(replace(fresh, regen_token=False), self._running.port).token
+        host, port = self._running.host, self._given.port
+        settled = replace(fresh, host=host, port=port, regen_token=False)
+        return settle(settled, self._running.port).token
 
     def _tell(self, changed: list[str], token: str | None) -> None:
         taken = [key for key in changed if key in RELOADABLE]

@@ -13,16 +13,19 @@ from typing import Any
 
 from waitress import wasyncore
 
-from fdss import places
-from fdss.app import MAX_BODY_BYTES, create_app
+from fdss.announced import Announced
+from fdss.app import create_app
 from fdss.catalog import Catalog, Opener
+from fdss.claims import handles_file
 from fdss.config import ServerConfig
-from fdss.descriptors import raise_limit
+from fdss.descriptors import connections_of, raise_limit
 from fdss.entrance import Entrance, open_entrance
 from fdss.listener import Limits, Listener
+from fdss.parsing import RequestLimits
 from fdss.reloading import Reader, Reloader
 from fdss.shares import Shares
 from fdss.signals import RELOADING, STOPPING, on_hangup, on_signals
+from fdss.tls.context import Certificates
 from fdss.tuning import tune_process
 
 DRAIN_TICK_S = 0.1
@@ -60,7 +63,7 @@ class Server:
             shares: The connections of those processes.
 
         Raises:
-            SettingError: The port or the token cannot be had.
+            SettingError: The certificate, the port or the token cannot be had.
         """
         entrance = entrance or open_entrance(config)
         self.config, self.banner, self.url = entrance.config, entrance.banner, entrance.url
@@ -68,12 +71,17 @@ class Server:
         try:
             self.catalog = Catalog(
                 self.config,
-                file=places.handles_file(self.config.port),
+                file=handles_file(self.config.host, self.config.port),
                 run=entrance.run if shares else None,
                 opener=opener,
             )
+            self._certificates = Certificates(entrance.identity) if entrance.identity else None
             self._listener = Listener(
-                create_app(self.config, self.catalog), entrance.socket, self._limits(), shares
+                create_app(self.config, self.catalog),
+                entrance.socket,
+                self._limits(),
+                shares,
+                self._certificates,
             )
         except BaseException:
             entrance.socket.close()
@@ -93,6 +101,8 @@ class Server:
             drain_s: Most seconds for that; what is not done by then is cut. None as configured.
         """
         channels: dict[int, Any] = self._listener._map
+        if self._certificates is not None:
+            self._certificates.watch()
         try:
             while not self._stopping.is_set():
                 _turn(channels, self._listener.patience_s)
@@ -105,6 +115,8 @@ class Server:
                 _turn(channels, DRAIN_TICK_S)
         finally:
             self._stopping.set()
+            if self._certificates is not None:
+                self._certificates.stop()
             # This wakes the threads that wait for their client, and tells them it is gone.
             for channel in list(self._listener.active_channels.values()):
                 channel.handle_close()
@@ -144,6 +156,8 @@ class Server:
         self.catalog = self.catalog.under(config)
         self._listener.application = create_app(config, self.catalog)
         self._listener.take_limits(self._limits())
+        if self._certificates is not None:
+            self._certificates.ask()
         logging.getLogger().setLevel(config.log_level)
         logger.info("the new settings are in force")
 
@@ -179,9 +193,16 @@ class Server:
     def _limits(self) -> Limits:
         return Limits(
             row_threads=self.config.row_threads,
-            max_body_bytes=MAX_BODY_BYTES,
+            max_body_bytes=self.config.max_body_bytes,
+            max_loads=self.config.max_loads,
+            requests=RequestLimits(
+                self.config.max_url_bytes, self.config.max_headers, self.config.max_header_bytes
+            ),
             stall_s=self.config.stall_timeout,
             idle_s=self.config.idle_timeout,
+            request_s=self.config.request_timeout,
+            connections=connections_of(self.config.max_connections),
+            connections_per_client=self.config.max_connections_per_client,
         )
 
     def _is_busy(self) -> bool:
@@ -198,24 +219,27 @@ def serve(config: ServerConfig, read: Reader) -> None:
         read: Reads flags and file again.
 
     Raises:
-        SettingError: The port or the token cannot be had.
+        SettingError: The certificate, the port or the token cannot be had.
     """
     raise_limit()
     tune_process()
     server = Server(config)
     reloader = Reloader(config, server.config, read)
+    announced = Announced(server.config, server.url)
 
     def reload() -> None:
         fresh = reloader.reloaded()
         if fresh is not None:
             server.apply(fresh)
+            announced.tell(fresh)
 
     # Before the banner: whoever reads it may send a signal at once.
     hang_up = on_hangup(lambda: server.call(reload), server.stop)
     on_signals({**dict.fromkeys(STOPPING, server.stop), RELOADING: hang_up})
     for line in server.banner:
         print(line, file=sys.stderr, flush=True)
-    server.run()
+    with announced:
+        server.run()
     logger.info("stopped")
 
 

@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from fdss.announced import Announced
 from fdss.config import ServerConfig
 from fdss.descriptors import raise_limit
 from fdss.entrance import open_entrance
@@ -73,17 +74,18 @@ class Supervisor:
         """Bind and settle the token; nothing answers yet.
 
         Raises:
-            SettingError: The port or the token cannot be had.
+            SettingError: The certificate, the port or the token cannot be had.
         """
         self._context = get_context("spawn")
         self._entrance = open_entrance(config)
+        self._announced = Announced(self._entrance.config, self._entrance.url)
         self._reloader = Reloader(config, self._entrance.config, read)
         self._shares = Shares.of(config.workers, self._context)
         self._slots = [Slot() for _ in range(config.workers)]
         self._signals: deque[str] = deque()
         self._woken, self._wake = socket.socketpair()
         self._wake.setblocking(False)
-        self._is_announced = False
+        self._is_ready = False
 
     def run(self) -> None:
         """Keep the workers running until a signal ends them all.
@@ -128,6 +130,7 @@ class Supervisor:
         if fresh is None:
             return
         self._entrance = replace(self._entrance, config=fresh)
+        self._announced.tell(fresh)
         logging.getLogger().setLevel(fresh.log_level)
         for slot in self._slots:
             slot.tell(fresh)
@@ -162,11 +165,11 @@ class Supervisor:
         waiting: list[Any] = [self._woken]
         waiting += [slot.process.sentinel for slot in self._slots if slot.process]
         orders = [slot.orders for slot in self._slots if slot.orders]
-        found = wait(waiting if self._is_announced else [*waiting, *orders], timeout_s)
+        found = wait(waiting if self._is_ready else [*waiting, *orders], timeout_s)
         if self._woken in found:
             self._woken.recv(1 << 10)
         for connection in orders:
-            if connection in found and not self._is_announced:
+            if connection in found and not self._is_ready:
                 self._announce(connection)
 
     def _announce(self, ready: Any) -> None:
@@ -174,7 +177,7 @@ class Supervisor:
             ready.recv()
         except (EOFError, OSError):
             return
-        self._is_announced = True
+        self._is_ready = True
         for line in self._entrance.banner:
             print(line, file=sys.stderr, flush=True)
 
@@ -216,8 +219,9 @@ class Supervisor:
 
     def _end(self) -> None:
         """Let the workers end what is under way; a second signal cuts it."""
+        self._announced.close()
         self._entrance.socket.close()
-        self._is_announced = True
+        self._is_ready = True
         deadline = time.monotonic() + self._entrance.config.drain_timeout + MARGIN_S
         self._tell_all(DRAIN)
         while self._are_any_left() and time.monotonic() < deadline:
@@ -251,7 +255,7 @@ def supervise(config: ServerConfig, read: Reader) -> None:
         read: Reads flags and file again.
 
     Raises:
-        SettingError: The port or the token cannot be had.
+        SettingError: The certificate, the port or the token cannot be had.
         FdssError: The workers do not stay up.
     """
     raise_limit()
