@@ -21,7 +21,7 @@ from fdss.wire.names import LOAD_PATH, MAX_COUNT, NDJSON, PLAIN, ROWS_HEADER, it
 from fdss.wire.plain import BYTES_TAG
 
 from .output import count, print_json, print_lines, printable, size
-from .target import server_options, server_url
+from .target import Target, server_options
 
 LOAD_TIMEOUT_S = 300.0
 MAX_CELL_CHARACTERS = 400
@@ -65,9 +65,7 @@ Json = dict[str, Any]
     help="Where to begin, in the order of the seed.",
 )
 @server_options
-def head(
-    given_url: str | None, token: str | None, as_json: bool, rows: int, **arguments: Any
-) -> None:
+def head(target: Target, as_json: bool, rows: int, **arguments: Any) -> None:
     """Show the first rows of PATH: a Hub id, local/NAME, or an absolute path on the server."""
     window = arguments.pop("window")
     wanted = {"position": arguments.pop("position"), "limit": rows, "seed": arguments.pop("seed")}
@@ -75,7 +73,7 @@ def head(
         wanted["window"] = window
     arguments["data_files"] = list(arguments["data_files"]) or None
     load = LoadArguments.from_json(arguments)
-    with contextlib.closing(ServerSession(server_url(given_url), token=token)) as session:
+    with contextlib.closing(target.session()) as session:
         dataset = session.post_json(LOAD_PATH, load.as_json(), timeout_s=LOAD_TIMEOUT_S)
         found = _rows(session, dataset["handle"], wanted)
     if as_json:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fdss.storage import ArrowBackend as ArrowBackend
 
     from .dataset import ComposableIterableDataset as ComposableIterableDataset
+    from .limits import ClientLimits as ClientLimits
     from .loader import (
         fast_load_iterable_dataset as fast_load_iterable_dataset,
         local_load as local_load,
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from .memory import InMemoryBackend as InMemoryBackend
     from .pages import Transfer as Transfer
     from .remote import RemoteBackend as RemoteBackend, load_remote as load_remote
+    from .resilient import ResilientRemoteBackend as ResilientRemoteBackend
     from .session import ServerSession as ServerSession
 
 _PLACES = {
     "ArrowBackend": "fdss.storage",
+    "ClientLimits": "fdss.client.limits",
     "ComposableIterableDataset": "fdss.client.dataset",
     "InMemoryBackend": "fdss.client.memory",
     "RemoteBackend": "fdss.client.remote",
+    "ResilientRemoteBackend": "fdss.client.resilient",
     "ServerSession": "fdss.client.session",
     "Transfer": "fdss.client.pages",
     "fast_load_iterable_dataset": "fdss.client.loader",

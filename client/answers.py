@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
 from fdss.errors import (
+    AnswerTooLarge,
     BadParameter,
     FdssError,
     PageForeign,
@@ -18,8 +19,12 @@ from fdss.errors import (
     kind_of_status,
 )
 
+from .limits import ClientLimits
+from .objects import bounded_object
+
 MAX_ERROR_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2_000
+MAX_RETRY_DIGITS = 9
 NOT_FDSS_HINT = "check that the URL is that of a dataset server, and what stands in between"
 
 # Statuses of what may stand between, and of servers from before FDSS.
@@ -39,13 +44,11 @@ def json_of(response: requests.Response, asked: str) -> dict[str, Any]:
         asked: Method and URL, for messages.
 
     Raises:
+        AnswerTooLarge: The body is beyond the limits of the environment.
         PageForeign: The body is not a JSON object.
     """
-    try:
-        body = json.loads(response.content)
-    except ValueError:
-        body = None
-    if isinstance(body, dict):
+    body = bounded_object(response, asked, ClientLimits.from_environment())
+    if body is not None:
         return body
     raise PageForeign(f"{asked} answered {_kind_of(response)}, not JSON.", hint=NOT_FDSS_HINT)
 
@@ -84,7 +87,7 @@ def _redirected(response: requests.Response, asked: str) -> PageForeign:
     shown = _clean(urlunsplit((target.scheme, target.netloc, target.path, "", "")))
     return PageForeign(
         f"{asked} was redirected to {shown!r} (status {response.status_code}).",
-        hint="redirects are not followed with a token; set the server's own URL",
+        hint="redirects are never followed; set the server's own URL",
     )
 
 
@@ -96,11 +99,11 @@ def _by_status(response: requests.Response) -> type[FdssError]:
 
 
 def _error_body(response: requests.Response) -> dict[str, Any]:
-    try:
-        body = json.loads(next(response.iter_content(MAX_ERROR_BYTES), b""))
-    except (ValueError, requests.RequestException):
-        return {}
-    return body if isinstance(body, dict) else {}
+    limits = ClientLimits(answer_bytes=MAX_ERROR_BYTES)
+    # What cannot be read says no less than the status alone.
+    with contextlib.suppress(PageForeign, AnswerTooLarge, requests.RequestException):
+        return bounded_object(response, "", limits) or {}
+    return {}
 
 
 def _message(body: dict[str, Any]) -> str | None:
@@ -124,4 +127,5 @@ def _kind_of(response: requests.Response) -> str:
 
 def _retry_after_s(response: requests.Response) -> int:
     given = response.headers.get("Retry-After", "")
-    return int(given) if given.isascii() and given.isdigit() else Unavailable.retry_after_s
+    is_number = given.isascii() and given.isdigit() and len(given) <= MAX_RETRY_DIGITS
+    return int(given) if is_number else Unavailable.retry_after_s

@@ -6,13 +6,14 @@ import base64
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
 import requests
 
 from fdss.backend import Chunk, Row
-from fdss.errors import PageCut, PageError, PageForeign
+from fdss.errors import AnswerTooLarge, PageCut, PageError, PageForeign
 from fdss.rows import BatchChunk, RowMaker
 from fdss.wire import names
 from fdss.wire.arrow import decode_batches
@@ -20,13 +21,24 @@ from fdss.wire.ndjson import RowsChunk, decode_lines
 from fdss.wire.plain import BYTES_TAG
 
 from .arena import Arena
+from .framing import CheckedMessages
+from .limits import ClientLimits
 from .pages import Page, foreign
+from .watching import watch_of
 
 READ_BYTES = 256 * 1024
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Where pages arrive, and how much of them."""
+
+    arena: Arena
+    limits: ClientLimits
+
+
 def page_chunks(
-    response: requests.Response, page: Page, types: str, maker: RowMaker, arena: Arena
+    response: requests.Response, page: Page, types: str, maker: RowMaker, memory: Memory
 ) -> Iterator[tuple[Chunk, int]]:
     """Yield the rows of a page as they arrive, 1 or more at a time, with their size in bytes.
 
@@ -36,11 +48,13 @@ def page_chunks(
     Raises:
         PageCut: Fewer rows came than were asked for; those that came were yielded.
         PageForeign: More rows came, or something that is not a row.
+        AnswerTooLarge: Something came that is beyond the limits.
     """
+    watch = watch_of(response, memory.limits)
     parts = (
-        _batches(response, maker, arena)
+        _batches(_Stream(response, memory.arena), maker, memory.limits, page.rows)
         if types == names.ARROW_TYPES
-        else _lines(response, types, maker)
+        else _lines(response, types, maker, memory.limits)
     )
     came = 0
     reason: Exception | None = None
@@ -49,7 +63,14 @@ def page_chunks(
             if came + len(chunk) > page.rows:
                 raise foreign(response, f"more than {page.rows} rows", f"{page.rows}")
             came += len(chunk)
+            watch.progress()
             yield chunk, size_bytes
+    except AnswerTooLarge as exc:
+        error = AnswerTooLarge(
+            f"Row {came} of the page at {response.url} is too large: {exc.message}", hint=exc.hint
+        )
+        error.rows = exc.rows
+        raise error from exc
     except PageForeign as exc:
         raise PageForeign(
             f"Row {came} of the page at {response.url} cannot be read: {exc.message}"
@@ -65,11 +86,10 @@ def page_chunks(
 
 
 def _batches(
-    response: requests.Response, maker: RowMaker, arena: Arena
+    stream: _Stream, maker: RowMaker, limits: ClientLimits, rows: int
 ) -> Iterator[tuple[Chunk, int]]:
-    stream = _Stream(response, arena)
     before = 0
-    for batch in decode_batches(stream):
+    for batch in decode_batches(CheckedMessages(stream, limits, rows)):
         came, before = stream.received_bytes - before, stream.received_bytes
         if batch.num_rows:
             # Of small batches most of what comes says where their values are.
@@ -116,30 +136,40 @@ class _Stream:
 
 
 def _lines(
-    response: requests.Response, dialect: str, maker: RowMaker
+    response: requests.Response, dialect: str, maker: RowMaker, limits: ClientLimits
 ) -> Iterator[tuple[Chunk, int]]:
-    for lines in _whole_lines(response):
-        rows, fault = _decoded(lines.split(b"\n")[:-1], dialect)
+    for lines in _whole_lines(response, limits):
+        rows, fault = decoded_lines(lines.split(b"\n")[:-1], dialect)
+        if dialect == names.TAGGED and (fitting := maker.fitting(rows)) < len(rows):
+            fault = PageForeign(f"Its columns are {str(list(rows[fitting]))[:200]}.")
+            rows = rows[:fitting]
         if rows:
             yield RowsChunk(rows, maker), len(lines)
         if fault is not None:
             raise fault
 
 
-def _whole_lines(response: requests.Response) -> Iterator[bytes]:
+def _whole_lines(response: requests.Response, limits: ClientLimits) -> Iterator[bytes]:
     held: list[bytes] = []
+    held_bytes = 0
     for block in response.iter_content(READ_BYTES):
         end = block.rfind(b"\n") + 1
+        first_end = block.find(b"\n") if end else len(block)
+        line_bytes = held_bytes + first_end
+        if line_bytes > limits.row_bytes:
+            raise limits.too_large("row_bytes", f"a line has {line_bytes:,} bytes and more")
         if not end:
             held.append(block)
+            held_bytes = line_bytes
             continue
         yield b"".join((*held, block[:end]))
         held = [block[end:]] if end < len(block) else []
+        held_bytes = len(block) - end
     if held:
         raise PageCut("its last line has no end")
 
 
-def _decoded(lines: list[bytes], dialect: str) -> tuple[list[Row], PageError | None]:
+def decoded_lines(lines: list[bytes], dialect: str) -> tuple[list[Row], PageError | None]:
     """Return the rows of whole lines; up to the line at fault, and the fault, if there is one."""
     decode = decode_lines if dialect == names.TAGGED else _old_rows
     with contextlib.suppress(PageError):
@@ -159,6 +189,8 @@ def _old_rows(lines: Sequence[bytes]) -> list[Row]:
         rows = [json.loads(line, object_hook=_unpacked) for line in lines]
     except ValueError as exc:
         raise PageCut(f"A line of rows is not whole JSON: {exc}.") from exc
+    except RecursionError as exc:
+        raise PageForeign("A line of rows is nested too deeply.") from exc
     if all(isinstance(row, dict) for row in rows):
         return rows
     raise PageForeign("A line of rows holds something else than one JSON object.")

@@ -67,7 +67,9 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
     ) -> None:
         self.load_args = dict(load_args or {})
         self._lengths = Lengths(length_estimate, reset_length_on_iter)
-        self._pipeline = Pipeline(backend, View.whole(len(backend)))
+        self._backend = backend
+        # A backend may have to find its server first, so it is asked when the length is needed.
+        self._described: Pipeline | None = None
         self._epoch = Epoch()
         self._start = None
         self._resume: State | None = None
@@ -78,7 +80,7 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
     @property
     def backend(self) -> Backend:
         """Return where the rows are."""
-        return self._pipeline.backend
+        return self._backend
 
     @property
     def epoch(self) -> int:
@@ -122,8 +124,10 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
         return self._lengths.stats(self._pipeline.input_rows, steps=not self._outputs_are_places)
 
     def __repr__(self) -> str:
-        steps = "".join(f".{step.name}" for step in self._pipeline.steps)
         path = self.load_args.get("path", type(self.backend).__name__)
+        if self._described is None:
+            return f"<{type(self).__name__} {path}>"
+        steps = "".join(f".{step.name}" for step in self._pipeline.steps)
         ranks = self._pipeline.ranks
         rank = "" if ranks is None else f" rank={ranks.rank}/{ranks.world_size}"
         return f"<{type(self).__name__} {path} rows={self._pipeline.input_rows}{rank}{steps}>"
@@ -248,10 +252,16 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
         self._cursor.start = self._start
         return RowIterator(self._cursor, self._epoch, self._start)
 
+    @property
+    def _pipeline(self) -> Pipeline:
+        if self._described is None:
+            self._described = Pipeline(self._backend, View.whole(len(self._backend)))
+        return self._described
+
     def _with(self, **changes: Any) -> ComposableIterableDataset:
         changed = self._fresh()
-        changed._pipeline = replace(self._pipeline, **changes)
-        if changed._pipeline.ranks is not None:
+        changed._described = replace(self._pipeline, **changes)
+        if changed._described.ranks is not None:
             changed._start = Start()
         return changed
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from fdss import places
 from fdss.arguments import LoadArguments
-from fdss.errors import BadParameter, FdssError, UnknownLocal
+from fdss.errors import BadParameter, UnknownLocal
 
 if TYPE_CHECKING:
     from fdss.storage import ArrowBackend
 
     from .dataset import ComposableIterableDataset
-    from .remote import RemoteBackend
+    from .resilient import ResilientRemoteBackend
 
 SERVER_VARIABLE = "FORGATHER_DATASET_SERVER"
 AUTO = "auto"
@@ -44,7 +44,9 @@ def fast_load_iterable_dataset(
     """Return a dataset, loaded here or by the server that ``FORGATHER_DATASET_SERVER`` names.
 
     The arguments are those of ``datasets.load_dataset``, and the rows those it would give.
-    With a server, the path and the split notation are the server's to resolve.
+    With a server, the path and the split notation are the server's to resolve; with ``auto``, the
+    cluster's router is asked for a server when the length or a row is needed first. A remote
+    dataset outlives its server, see ``ResilientRemoteBackend``.
 
     Args:
         path: A folder or file, a Hub id, the name of a packaged builder (``json`` …, with
@@ -74,7 +76,7 @@ def fast_load_iterable_dataset(
         "num_proc": num_proc,
         "index_dir": index_dir,
     }
-    backend: ArrowBackend | RemoteBackend
+    backend: ArrowBackend | ResilientRemoteBackend
     if server:
         backend = _remote_load(server, arguments, {**local_only, **load_dataset_kwargs})
     else:
@@ -109,6 +111,7 @@ def local_load(
         force_reindex=force_reindex,
         num_proc=num_proc,
         progress=True,
+        is_guarded=False,
     )
     folder = Path(arguments.path).expanduser()
     if folder.exists():
@@ -123,16 +126,18 @@ def local_load(
 
 def _remote_load(
     server: str, arguments: LoadArguments, ignored: Mapping[str, Any]
-) -> RemoteBackend:
-    from .remote import load_remote
+) -> ResilientRemoteBackend:
+    from .cluster import RouterSession
+    from .finding import ClusterRouter, OneServer
+    from .resilient import ResilientRemoteBackend
 
-    if server.lower() == AUTO:
-        raise FdssError(
-            f"{SERVER_VARIABLE} is {server!r}; routing through a cluster is not in this version.",
-            hint=f"set {SERVER_VARIABLE} to the URL of a server",
-        )
     _warn(sorted(argument for argument, value in ignored.items() if value), "with a server")
-    return load_remote(server, arguments)
+    if server.lower() == AUTO:
+        return ResilientRemoteBackend(arguments, ClusterRouter(RouterSession()))
+    backend = ResilientRemoteBackend(arguments, OneServer(server))
+    # A wrong URL is told now, not waited for.
+    backend.connect()
+    return backend
 
 
 def _check_local(given: Mapping[str, Any]) -> None:

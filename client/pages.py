@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import requests
@@ -13,6 +13,8 @@ from fdss.wire import names
 from fdss.wire.arrow import COMPRESSIONS
 
 from .answers import media_type
+from .limits import ClientLimits
+from .objects import check_identity
 
 ARROW = "arrow"
 NDJSON = "ndjson"
@@ -82,11 +84,13 @@ class Transfer:
             both far and slow, and none over others.
         read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
             Python values they take several times as much.
+        limits: The most that is taken from a server; what the environment sets if not given.
     """
 
     body: str = ARROW
     compression: str | None = AUTO
     read_ahead_bytes: int = 24 << 20
+    limits: ClientLimits = field(default_factory=ClientLimits.from_environment)
 
     def __post_init__(self) -> None:
         if self.body not in _ACCEPTED:
@@ -120,6 +124,7 @@ def checked_types(response: requests.Response, page: Page, fingerprint: str | No
         ContentChanged: The rows have another fingerprint.
         PageForeign: The page is another one, or of a server that cannot answer the question.
     """
+    check_identity(response, f"GET {response.url}")
     found = media_type(response)
     if found not in (names.ARROW, names.NDJSON):
         raise foreign(response, f"media type {found or 'none'}", f"{names.ARROW} or {names.NDJSON}")

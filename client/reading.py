@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 import requests
 
 from fdss.backend import Chunk, Selection
+from fdss.errors import AnswerTooLarge
 from fdss.rows import RowMaker
 from fdss.wire import names
 
 from .arena import Arena
-from .bodies import page_chunks
+from .bodies import Memory, page_chunks
 from .connections import Hold
 from .link import MAX_PAGE_BYTES, Link, PageSize
 from .pages import Page, Transfer, asked_page, checked_types
@@ -26,6 +27,8 @@ from .session import ServerSession
 WAITS_AHEAD = 3.0
 # Slower than this over a distant link, compressed rows come faster.
 SLOW_BYTES_S = 32 << 20
+# Rows that are too large together are asked for again, so many times fewer.
+LESS = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Served:
     length: int
     fingerprint: str | None
     maker: RowMaker
-    transfer: Transfer = Transfer()
+    transfer: Transfer = field(default_factory=Transfer)
     link: Link = field(default_factory=Link)
     row_bytes: dict[tuple[str, ...] | None, float] = field(default_factory=dict)
 
@@ -90,7 +93,8 @@ class PageReader:
             self._size.measure(row_bytes, served.link.rate())
             self._size.leap()
         self._ends = BatchEnds()
-        self._arena = Arena()
+        self._memory = Memory(Arena(), served.transfer.limits)
+        self._most_rows = len(selection)
 
     def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
         """Yield the rows from the ``begin``-th of the selection on, with their size in bytes.
@@ -103,21 +107,33 @@ class PageReader:
             while begin < len(self._selection):
                 flow.make_room(self._size.page_bytes if following is None else 0)
                 answer = following or self._answer(begin, flow)
-                following = None
+                following, first = None, begin
                 begin += answer.page.rows
-                for chunk, chunk_bytes, rest_rows in self._measured_chunks(answer):
-                    if following is None and self._is_next_due(begin, rest_rows, flow):
-                        following = self._answer(begin, flow)
-                        following.begin()
-                    if chunk is not None:
-                        yield chunk, chunk_bytes
+                try:
+                    for chunk, chunk_bytes, rest_rows in self._measured_chunks(answer):
+                        if following is None and self._is_next_due(begin, rest_rows, flow):
+                            following = self._answer(begin, flow)
+                            following.begin()
+                        if chunk is not None:
+                            first += len(chunk)
+                            yield chunk, chunk_bytes
+                    self._most_rows = len(self._selection)
+                except AnswerTooLarge as exc:
+                    rows = min(exc.rows, answer.page.rows)
+                    if rows == 1:
+                        raise
+                    # Fewer of such rows may be less than the limit.
+                    self._most_rows, begin = max(1, rows // LESS), first
+                    if following is not None:
+                        following.discard()
+                        following = None
         finally:
             if following is not None:
                 flow.hold.break_off()
                 following.discard()
 
     def _answer(self, begin: int, flow: Flow[Chunk]) -> _Answer:
-        rows = self._ends.whole(begin, self._size.next_rows())
+        rows = self._ends.whole(begin, min(self._size.next_rows(), self._most_rows))
         rows = min(rows, len(self._selection) - begin)
         page = asked_page(self._selection, self._served.length, begin, rows)
         return _Answer(page, begin, self._asking(flow.hold))
@@ -145,7 +161,7 @@ class PageReader:
             yield None, 0, rest_rows
             begun_s = time.perf_counter()
             for chunk, chunk_bytes in page_chunks(
-                response, answer.page, types, served.maker, self._arena
+                response, answer.page, types, served.maker, self._memory
             ):
                 reading_s += time.perf_counter() - begun_s
                 size_bytes += chunk_bytes

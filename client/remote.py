@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,12 @@ from typing import Any
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, FeaturesJson, Selection
 from fdss.errors import PageForeign, UnknownColumn
+from fdss.features import check_feature
 from fdss.rows import RowMaker
 from fdss.wire import names
 from fdss.wire.ndjson import RowsChunk
 
+from .limits import ClientLimits
 from .link import Link
 from .pages import Transfer
 from .readahead import ReadAhead
@@ -23,6 +26,9 @@ from .session import READ_TIMEOUT_S, ServerSession
 
 MIN_PAGE_BYTES = 1 << 16
 LOAD_TIMEOUT_S = 600.0
+
+# It becomes part of a path.
+_HANDLE = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 _log = logging.getLogger(__name__)
 
@@ -46,26 +52,31 @@ class Description:
     source: str
 
     @classmethod
-    def from_json(cls, body: dict[str, Any], url: str) -> Description:
+    def from_json(cls, body: dict[str, Any], url: str, limits: ClientLimits) -> Description:
         """Return the description in an answer of a load or of a handle.
 
         Raises:
             PageForeign: It is not one.
+            AnswerTooLarge: It is of more rows or columns than the limits allow.
         """
         length, features = body.get("length"), body.get("features") or {}
         columns = body.get("column_names") or list(features)
         fingerprint = body.get("fingerprint")
         if not (
-            isinstance(length, int)
+            type(length) is int
             and length >= 0
             and isinstance(features, dict)
-            and isinstance(columns, list)
+            and _are_names(columns)
             and isinstance(fingerprint, str | None)
         ):
             raise PageForeign(
                 f"The server at {url} describes a dataset without a usable length, columns,"
-                f" features or fingerprint (length {length!r}).",
+                f" features or fingerprint (length {str(length)[:40]}).",
             )
+        told = f"The server at {url} tells of a dataset of"
+        limits.check("length_rows", length, f"{told} {length:,} rows")
+        limits.check("columns", len(columns), f"{told} {len(columns):,} columns")
+        _check_features(features, columns, url, limits)
         if fingerprint is None:
             _log.warning(
                 "The server at %s gives no fingerprint and no features: rows come as plain JSON"
@@ -73,6 +84,29 @@ class Description:
                 url,
             )
         return cls(length, fingerprint, features, columns, str(body.get("source", "")))
+
+
+def _are_names(columns: Any) -> bool:
+    return (
+        isinstance(columns, list)
+        and all(isinstance(name, str) for name in columns)
+        and len(set(columns)) == len(columns)
+    )
+
+
+def _check_features(
+    features: FeaturesJson, columns: list[str], url: str, limits: ClientLimits
+) -> None:
+    if features and list(features) != columns:
+        raise PageForeign(f"The server at {url} tells of features of other columns than it names.")
+    for name, feature in features.items():
+        try:
+            check_feature(feature, limits.type_depth)
+        except ValueError as exc:
+            raise PageForeign(
+                f"The server at {url} tells of a column {name[:100]!r} without a usable feature:"
+                f" {exc}."
+            ) from exc
 
 
 class RemoteBackend:
@@ -183,7 +217,11 @@ class RemoteBackend:
             raise UnknownColumn(
                 f"Columns {missing} were asked for; {self!r} has {told.column_names}."
             )
-        maker = RowMaker(told.features, selection.columns if told.features else None)
+        maker = RowMaker(
+            told.features,
+            selection.columns if told.features else None,
+            image_pixels=self._transfer.limits.image_pixels,
+        )
         return Served(
             self._session,
             self._handle,
@@ -198,7 +236,7 @@ class RemoteBackend:
     def _described(self) -> Description:
         if self._description is None:
             body = self._session.get_json(names.handle_path(self._handle))
-            self._description = Description.from_json(body, self.url)
+            self._description = Description.from_json(body, self.url, self._transfer.limits)
         return self._description
 
 
@@ -208,23 +246,31 @@ def load_remote(
     *,
     token: str | None = None,
     timeout_s: float = READ_TIMEOUT_S,
+    transfer: Transfer | None = None,
+    load_timeout_s: float = LOAD_TIMEOUT_S,
 ) -> RemoteBackend:
-    """Return a dataset that a server was asked to load.
+    """Return a dataset that a server was asked to load; arguments as for ``RemoteBackend``.
+
+    Args:
+        load_timeout_s: Longest wait for the load, in seconds. The server goes on loading when
+            nobody waits, and a second request joins the first.
 
     Raises:
-        ServerUnreachable: The server did not answer; a load may take 10 minutes.
+        ServerUnreachable: The server did not answer.
         FdssError: The server refused or failed, with its own message.
     """
+    transfer = transfer or Transfer()
     session = ServerSession(url, token, timeout_s)
-    answer = session.post_json(names.LOAD_PATH, arguments.as_json(), timeout_s=LOAD_TIMEOUT_S)
+    answer = session.post_json(names.LOAD_PATH, arguments.as_json(), timeout_s=load_timeout_s)
     handle = answer.get("handle")
-    if not isinstance(handle, str) or not handle:
-        raise PageForeign(f"The server at {session.url} answered a load without a handle.")
+    if not isinstance(handle, str) or not _HANDLE.fullmatch(handle):
+        raise PageForeign(f"The server at {session.url} answered a load without a usable handle.")
     session.close()
     return RemoteBackend(
         url,
         handle,
         token=token,
         timeout_s=timeout_s,
-        description=Description.from_json(answer, session.url),
+        transfer=transfer,
+        description=Description.from_json(answer, session.url, transfer.limits),
     )

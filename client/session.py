@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import ssl
+import warnings
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -11,19 +14,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import InsecureRequestWarning
 
 from fdss import __version__, tokens
-from fdss.errors import AuthenticationRequired, ServerUnreachable, SettingError
+from fdss.errors import AuthenticationRequired, BadRequest, ServerUnreachable, SettingError
 from fdss.hosts import is_loopback
+from fdss.tls.trust import current_trust, unverified_context
 from fdss.tokens import TOKEN_VARIABLE
 
 from .answers import error_of, json_of
-from .connections import BreakableAdapter, Hold
+from .connections import BreakableAdapter, Hold, answered, context_of
+from .failures import Attempt, reason_of
 
-CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
-ROOTS_VARIABLE = "REQUESTS_CA_BUNDLE"
 
 
 class ServerSession:
@@ -31,8 +34,11 @@ class ServerSession:
 
     The connections belong to a process: after a fork, and where it is unpickled, a session makes
     its own. Threads may share it. Of the environment it takes the proxy variables (never for a
-    loopback host: a tunnel ends there) and ``REQUESTS_CA_BUNDLE``; a ``.netrc`` is not read,
-    as it would replace the token.
+    loopback host: a tunnel ends there) and what ``fdss.tls.trust`` names; a ``.netrc`` is not
+    read, as it would replace the token.
+
+    Over https nothing is sent before the server's certificate is verified, its name included.
+    An authority that is imported while a job runs is trusted from the next new connection on.
 
     Attributes:
         url: The server's URL, without a slash at its end.
@@ -40,7 +46,12 @@ class ServerSession:
     """
 
     def __init__(
-        self, url: str, token: str | None = None, timeout_s: float = READ_TIMEOUT_S
+        self,
+        url: str,
+        token: str | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
+        *,
+        insecure: bool = False,
     ) -> None:
         """Take the server's URL; nothing is sent yet.
 
@@ -49,22 +60,27 @@ class ServerSession:
             token: Bearer token; None looks for one (environment, then this machine's token file
                 for a loopback URL) when the first request is sent.
             timeout_s: Longest wait for the next byte of an answer, in seconds.
+            insecure: Do not verify an https server, and send it no token but one given here. For
+                a person who looks into a server; nothing that trains asks for it.
 
         Raises:
             SettingError: The URL or the token is malformed.
         """
         self.url = checked_url(url)
+        self._is_unverified = insecure and self.url.startswith("https:")
         self.timeout_s = timeout_s
         self._token = _checked_token(token)
         self._found_token: str | None = None
         self._is_local = is_loopback(urlsplit(self.url).hostname or "")
         self._sessions: dict[int, requests.Session] = {}
+        self._unverified: ssl.SSLContext | None = None
 
     def __repr__(self) -> str:
         return f"ServerSession({self.url!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ServerSession, (self.url, self._token, self.timeout_s)
+        again = functools.partial(ServerSession, insecure=self._is_unverified)
+        return again, (self.url, self._token, self.timeout_s)
 
     def get_json(self, path: str) -> dict[str, Any]:
         """Return the JSON object a path answers with.
@@ -72,6 +88,7 @@ class ServerSession:
         Raises:
             FdssError: The class the answer's code or status names.
             ServerUnreachable: No answer came.
+            ServerUntrusted: There is no secure connection to the server; the token was not sent.
             PageForeign: The answer is not that of a dataset server.
         """
         return self._json(requests.Request("GET", self.url + path), self.timeout_s)
@@ -121,7 +138,7 @@ class ServerSession:
                 return json_of(response, asked)
             except requests.RequestException as exc:
                 raise ServerUnreachable(
-                    f"{asked} broke off in the middle of the answer: {_reason(exc)}."
+                    f"{asked} broke off in the middle of the answer: {reason_of(exc)}."
                 ) from exc
 
     def _answer(self, request: requests.Request, timeout_s: float) -> requests.Response:
@@ -134,7 +151,7 @@ class ServerSession:
             return self._answer_once(request, timeout_s)
 
     def _finds_another_token(self) -> bool:
-        found = None if self._token else _checked_token(tokens.find(self.url, None))
+        found = None if self._token else self._found()
         if found is None or found == self._found_token:
             return False
         self._found_token = found
@@ -142,30 +159,42 @@ class ServerSession:
         return True
 
     def _answer_once(self, request: requests.Request, timeout_s: float) -> requests.Response:
-        asked = f"{request.method} {request.url}"
         session = self._session()
-        prepared = session.prepare_request(request)
+        attempt = Attempt(
+            self.url, f"{request.method} {request.url}", timeout_s, not session.proxies
+        )
         try:
-            response = _sent(session, prepared, (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s))
+            response = self._sent(session, request, timeout_s)
         except requests.RequestException as exc:
-            raise self._unreachable(asked, exc, timeout_s) from exc
-        except OSError as exc:
-            raise SettingError(
-                f"{asked} cannot use the certificates of {ROOTS_VARIABLE}: {exc}",
-                hint=f"name a PEM file in {ROOTS_VARIABLE}, or unset it",
-            ) from exc
+            raise attempt.failure(exc) from exc
         if response.status_code == 200:
             return response
         with contextlib.closing(response):
-            error = error_of(response, asked)
+            error = error_of(response, attempt.asked)
         if isinstance(error, AuthenticationRequired):
-            hint = self._token_hint() or error.hint
-            was_sent = "Authorization" in session.headers
-            is_general = was_sent and hint == AuthenticationRequired.default_hint
-            error.hint = (
-                f"the token that was sent is not the server's: {hint}" if is_general else hint
-            )
+            self._explain(error, was_sent="Authorization" in session.headers)
+        elif type(error) is BadRequest:
+            # What servers answer to plain HTTP where they speak TLS.
+            fault = attempt.http_fault()
+            error = error if fault is None else attempt.untrusted(fault)
         raise error
+
+    def _sent(
+        self, session: requests.Session, request: requests.Request, timeout_s: float
+    ) -> requests.Response:
+        if self._is_unverified:
+            # Who asked for it has been warned in words of ours.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InsecureRequestWarning)
+                return answered(session, request, timeout_s)
+        try:
+            return answered(session, request, timeout_s)
+        except requests.exceptions.SSLError:
+            if self._context() is context_of(session):
+                raise
+        # An authority has been imported, or a certificate renewed, since the session was made.
+        self.close()
+        return answered(self._session(), request, timeout_s)
 
     def _session(self) -> requests.Session:
         # A connection that two processes use gives one of them the other's answers.
@@ -189,17 +218,36 @@ class ServerSession:
             session.headers["Authorization"] = f"Bearer {token}"
         if not self._is_local:
             session.proxies.update(get_environ_proxies(self.url))
-        session.verify = os.environ.get(ROOTS_VARIABLE) or True
+        adapter = BreakableAdapter(self._context())
         for scheme in ("http://", "https://"):
-            session.mount(scheme, BreakableAdapter())
+            session.mount(scheme, adapter)
         return session
+
+    def _context(self) -> ssl.SSLContext | None:
+        if not self.url.startswith("https:"):
+            return None
+        if not self._is_unverified:
+            return current_trust().context
+        self._unverified = self._unverified or unverified_context()
+        return self._unverified
 
     def _bearer(self) -> str | None:
         if self._token is None and self._found_token is None:
-            self._found_token = _checked_token(tokens.find(self.url, None))
+            self._found_token = self._found()
         return self._token or self._found_token
 
+    def _found(self) -> str | None:
+        # Whoever answers unverified would get a token that was meant for somebody else.
+        return None if self._is_unverified else _checked_token(tokens.find(self.url, None))
+
+    def _explain(self, error: AuthenticationRequired, was_sent: bool) -> None:
+        hint = self._token_hint() or error.hint
+        is_general = was_sent and hint == AuthenticationRequired.default_hint
+        error.hint = f"the token that was sent is not the server's: {hint}" if is_general else hint
+
     def _token_hint(self) -> str:
+        if self._is_unverified and self._token is None:
+            return "a server that is not verified is sent no token but one given with --token"
         if self._token is not None or os.environ.get(TOKEN_VARIABLE) or not self._is_local:
             return ""
         if self._found_token is None:
@@ -207,26 +255,6 @@ class ServerSession:
         return (
             f"this machine's token file does not fit; if {self.url} is a tunnel,"
             f" set {TOKEN_VARIABLE} to the token of the server at its end"
-        )
-
-    def _unreachable(
-        self, asked: str, exc: requests.RequestException, timeout_s: float
-    ) -> ServerUnreachable:
-        hint = "check the URL, and that the server runs (fdss start); fdss status asks it"
-        if isinstance(exc, requests.exceptions.SSLError):
-            hint = f"name the certificate authority's PEM file in {ROOTS_VARIABLE}"
-        elif isinstance(exc, requests.exceptions.ProxyError):
-            hint = "check HTTP_PROXY and HTTPS_PROXY, or name the host in NO_PROXY"
-        if isinstance(exc, requests.exceptions.ConnectTimeout):
-            reason = f"no connection within {min(CONNECT_TIMEOUT_S, timeout_s):g} s"
-        elif isinstance(exc, requests.exceptions.Timeout):
-            reason = f"no answer within {timeout_s:g} s"
-            if self.url.startswith("https:"):
-                hint = "a server without TLS does not answer https: try http:// in the URL"
-        else:
-            reason = _reason(exc)
-        return ServerUnreachable(
-            f"Could not reach dataset server at {self.url}: {reason} ({asked}).", hint=hint
         )
 
 
@@ -260,38 +288,3 @@ def _checked_token(token: str | None) -> str | None:
     if not stripped or tokens.is_sendable(stripped):
         return stripped or None
     raise SettingError("The token holds white space, or characters beyond visible ASCII.")
-
-
-def _sent(
-    session: requests.Session, prepared: requests.PreparedRequest, timeouts_s: tuple[float, float]
-) -> requests.Response:
-    try:
-        return _sent_once(session, prepared, timeouts_s)
-    except requests.ConnectionError as exc:
-        # The server may close a kept connection in the moment it is used again.
-        if not (exc.args and isinstance(exc.args[0], ProtocolError)):
-            raise
-        return _sent_once(session, prepared, timeouts_s)
-
-
-def _sent_once(
-    session: requests.Session, prepared: requests.PreparedRequest, timeouts_s: tuple[float, float]
-) -> requests.Response:
-    return session.send(
-        prepared,
-        stream=True,
-        timeout=timeouts_s,
-        allow_redirects=False,
-        verify=session.verify,
-        proxies=dict(session.proxies),
-    )
-
-
-def _reason(exc: BaseException) -> str:
-    """Return the operating system's or the transport's words for what lies at the bottom."""
-    deepest: BaseException | None = exc
-    while deepest is not None:
-        if isinstance(deepest, OSError) and deepest.strerror:
-            return str(deepest.strerror)
-        last, deepest = deepest, deepest.__cause__ or deepest.__context__
-    return str(last) or type(last).__name__

@@ -34,7 +34,10 @@ class Transforms(ABC):
     before them.
     """
 
-    _pipeline: Pipeline
+    @property
+    @abstractmethod
+    def _pipeline(self) -> Pipeline:
+        """Return what is iterated; the backend is asked for its length if it is not yet known."""
 
     @abstractmethod
     def _with(self, **changes: Any) -> Self:

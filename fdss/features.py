@@ -42,6 +42,40 @@ def features_of(schema: pa.Schema) -> FeaturesJson:
     }
 
 
+def describes(feature: Any, type_: pa.DataType) -> bool:
+    """Tell whether a sound feature is one that ``features_of`` gives for columns of a type."""
+    return _fits(feature, type_) or bool(feature == _feature(type_))
+
+
+def check_feature(feature: Any, most_levels: int) -> None:
+    """Refuse what is no feature.
+
+    A kind that is not known here is left to ``datasets``.
+
+    Args:
+        most_levels: How many lists and structs may lie in one another.
+
+    Raises:
+        ValueError: It is none, or a deeper one.
+    """
+    if most_levels < 0:
+        raise ValueError("it has too many levels")
+    kind = feature.get("_type") if isinstance(feature, dict) else None
+    if isinstance(feature, list) and len(feature) == 1:
+        check_feature(feature[0], most_levels - 1)
+    elif not isinstance(feature, dict):
+        raise ValueError(f"{str(feature)[:40]!r} is none")
+    elif not isinstance(kind, str):
+        for inner in feature.values():
+            check_feature(inner, most_levels - 1)
+    elif kind in LIST_FEATURES:
+        if type(feature.get("length", -1)) is not int:
+            raise ValueError("the length of a list is no number")
+        check_feature(feature.get("feature"), most_levels - 1)
+    elif kind == "Value" and not isinstance(feature.get("dtype"), str):
+        raise ValueError("a value has no type")
+
+
 def _told_features(metadata: dict[bytes, bytes]) -> FeaturesJson:
     information = json.loads(metadata.get(b"huggingface", b"{}"))
     return dict((information.get("info") or {}).get("features") or {})

@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from fdss.backend import FeaturesJson, Row
 from fdss.bounds import check_bounds
-from fdss.errors import PageForeign, UncarriableValue
+from fdss.enclosed import check_enclosed, check_pixels, is_plain as is_plain
+from fdss.errors import DatasetDamaged, FdssError, PageForeign, UncarriableValue
 from fdss.features import (
     LIST_FEATURES as LIST_FEATURES,
+    describes,
     features_of as features_of,
     storage_type as storage_type,
 )
-
-_PLAIN_FEATURES = {"Value", "ClassLabel", "Translation", "TranslationVariableLanguages"}
 
 
 class RowMaker:
@@ -33,12 +33,21 @@ class RowMaker:
     Args:
         features: HF features as JSON, a name to a feature, in stored order.
         columns: Columns of the rows, in this order; None for all.
+        image_pixels: Most pixels of an image that is decoded; 0 for as many as Pillow decodes.
     """
 
-    def __init__(self, features: FeaturesJson, columns: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        features: FeaturesJson,
+        columns: Iterable[str] | None = None,
+        *,
+        image_pixels: int = 0,
+    ) -> None:
         self._names = list(features if columns is None else columns)
         self._features = {name: features[name] for name in self._names}
         self._special = {name for name in self._names if not is_plain(features[name])}
+        self._image_pixels = image_pixels
+        self._fitting: pa.Schema | None = None
 
     def rows(self, batch: pa.RecordBatch) -> list[Row]:
         """Return the rows of a batch, equal to iterating a ``datasets.Dataset`` of it.
@@ -76,33 +85,69 @@ class RowMaker:
         Raises:
             PageForeign: It has others, or is damaged.
         """
-        if batch.schema.names != self._names:
-            raise PageForeign(f"the columns are {batch.schema.names}, not {self._names}")
         try:
+            self._check_schema(batch.schema)
             batch.validate()
             for column in batch.columns:
                 check_bounds(column)
-        except pa.ArrowException as exc:
-            raise PageForeign(f"the record batch is damaged: {exc}") from exc
+            for name in self._special:
+                check_enclosed(name, self._features[name], batch.column(name))
+        except (pa.ArrowException, ArithmeticError, LookupError, TypeError, ValueError) as exc:
+            raise PageForeign(f"the record batch is damaged: {str(exc)[:200]}") from exc
         return batch
 
+    def _check_schema(self, schema: pa.Schema) -> None:
+        if self._fitting is not None and schema.equals(self._fitting):
+            return
+        if schema.names != self._names:
+            raise PageForeign(f"the columns are {_shown(schema.names)}, not {_shown(self._names)}")
+        for field in schema:
+            if not describes(self._features[field.name], field.type):
+                raise PageForeign(
+                    f"column {field.name!r} is stored as {str(field.type)[:100]},"
+                    " which is not what its feature says"
+                )
+        self._fitting = schema
+
+    def fitting(self, rows: list[Row]) -> int:
+        """Return how many of the first rows, which came as JSON from elsewhere, have the columns.
+
+        Without features any have.
+        """
+        names = self._names
+        if not self._features or all(list(row) == names for row in rows):
+            return len(rows)
+        return next(at for at, row in enumerate(rows) if list(row) != names)
+
     def finished(self, rows: list[Row]) -> list[Row]:
-        """Return rows that hold storage values as rows that hold what ``datasets`` gives."""
+        """Return rows that hold storage values as rows that hold what ``datasets`` gives.
+
+        Raises:
+            PageForeign: They hold other values than their features say.
+        """
         if not self._special:
             return rows
-        stored = {
-            name: pa.array([row[name] for row in rows], self._decoder.stored_as(name))
-            for name in self._special
-        }
+        stored = {name: self._stored(name, [row[name] for row in rows]) for name in self._special}
         made = {name: self._decoder.decoded(name, array) for name, array in stored.items()}
         return [
             {name: made[name][at] if name in made else row[name] for name in self._names}
             for at, row in enumerate(rows)
         ]
 
+    def _stored(self, name: str, values: list[Any]) -> pa.Array:
+        try:
+            array = pa.array(values, self._decoder.stored_as(name))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as exc:
+            raise PageForeign(
+                f"Column {name!r} does not hold what its feature says: {exc}."
+            ) from exc
+        check_enclosed(name, self._features[name], array)
+        return array
+
     @cached_property
     def _decoder(self) -> _Decoder:
-        return _Decoder({name: self._features[name] for name in self._special})
+        features = {name: self._features[name] for name in self._special}
+        return _Decoder(features, self._image_pixels)
 
 
 class BatchChunk:
@@ -124,47 +169,51 @@ class BatchChunk:
         return self._maker.rows(self.batch)
 
 
-def is_plain(feature: Any) -> bool:
-    """Tell whether the values of a feature are the Python values of its Arrow storage."""
-    if isinstance(feature, list):
-        return all(is_plain(inner) for inner in feature)
-    kind = feature.get("_type")
-    if not isinstance(kind, str):
-        return all(is_plain(inner) for inner in feature.values())
-    if kind in LIST_FEATURES:
-        return is_plain(feature["feature"])
-    return kind in _PLAIN_FEATURES or feature.get("decode") is False
-
-
 class _Decoder:
     """The columns that ``datasets`` decodes."""
 
-    def __init__(self, features: FeaturesJson) -> None:
+    def __init__(self, features: FeaturesJson, image_pixels: int) -> None:
         from datasets import Features
         from datasets.formatting import PythonFormatter
 
+        self._features = features
+        self._image_pixels = image_pixels
         try:
             known = Features.from_dict(features)
-        except (ValueError, TypeError) as exc:
+            self._types = {name: known.arrow_schema.field(name).type for name in features}
+            self._formatters = {
+                name: PythonFormatter(features=Features({name: known[name]})) for name in features
+            }
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
             raise UncarriableValue(
                 f"Columns {sorted(features)} need a feature that this version of datasets "
-                f"does not know: {exc}.",
+                f"does not know: {str(exc)[:200]}.",
                 hint="upgrade datasets, or leave the columns out",
             ) from exc
-        self._types = {name: known.arrow_schema.field(name).type for name in features}
-        self._formatters = {
-            name: PythonFormatter(features=Features({name: known[name]})) for name in features
-        }
 
     def stored_as(self, name: str) -> pa.DataType:
         """Return the type that a column of the feature is stored as."""
         return storage_type(self._types[name])
 
     def decoded(self, name: str, array: pa.Array) -> list[Any]:
-        """Return one value a row, each formatted by itself as iterating a dataset does."""
-        typed = self._typed(name, array)
+        """Return one value a row, each formatted by itself as iterating a dataset does.
+
+        Raises:
+            DatasetDamaged: A value cannot be decoded.
+            AnswerTooLarge: An image has too many pixels.
+        """
         formatter = self._formatters[name]
-        return [formatter.format_row(typed.slice(at, 1))[name] for at in range(len(array))]
+        try:
+            if self._image_pixels:
+                check_pixels(name, self._features[name], array, self._image_pixels)
+            typed = self._typed(name, array)
+            return [formatter.format_row(typed.slice(at, 1))[name] for at in range(len(array))]
+        except (FdssError, ImportError, MemoryError, Warning):
+            raise
+        except Exception as exc:  # what decoders raise of a damaged file is theirs to choose
+            raise DatasetDamaged(
+                f"Column {name!r} holds a value that cannot be decoded: {str(exc)[:200]}"
+            ) from exc
 
     def _typed(self, name: str, array: pa.Array) -> pa.Table:
         return pa.table({name: typed(array, self._types[name])})
@@ -181,6 +230,10 @@ def typed(array: pa.Array | pa.ChunkedArray, wanted: pa.DataType) -> pa.Array | 
     from datasets.table import table_cast
 
     return table_cast(pa.table({"": array}), pa.schema({"": wanted})).column(0)
+
+
+def _shown(names: list[str]) -> str:
+    return str(names) if len(names) <= 50 else f"{str(names[:50])[:-1]}, …] ({len(names):,})"
 
 
 def flat_lists(array: pa.Array) -> tuple[pa.Array, list[int]] | None:

@@ -23,6 +23,7 @@ SAMPLE_ROWS = 1000
 
 _CLEARED = ("FDSS_", "FORGATHER_", "HF_", "HUGGINGFACE_", "XDG_", "WIN_PD_OVERRIDE_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
+_AUTHORITIES = {"requests_ca_bundle", "ssl_cert_file", "ssl_cert_dir"}
 
 # Taken before the environment is cleared.
 _IN_CI = os.environ.get("FDSS_CI", "") not in ("", "0")
@@ -51,7 +52,7 @@ def _home_variables(home: Path) -> dict[str, str]:
 
 
 def _is_cleared(variable: str) -> bool:
-    return variable.startswith(_CLEARED) or variable.lower() in _PROXIES
+    return variable.startswith(_CLEARED) or variable.lower() in _PROXIES | _AUTHORITIES
 
 
 def pytest_configure(config: pytest.Config) -> None:

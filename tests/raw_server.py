@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 NDJSON = "application/x-ndjson"
@@ -40,6 +41,7 @@ class RawServer:
 
     url: str
     answer: Answer
+    context: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     connections: list[socket.socket] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -54,16 +56,26 @@ class RawServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as reader:
+        with contextlib.suppress(OSError), connection:
+            if self.context is None:
+                self._answer_all(connection)
+            else:
+                with self.context.wrap_socket(connection, server_side=True) as secure:
+                    self.connections.append(secure)
+                    self._answer_all(secure)
+        self.left.release()
+
+    def _answer_all(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as reader:
             while request := _read_request(reader):
                 self.requests.append(request)
                 self.answer(request, connection)
-        self.left.release()
 
 
 def _read_request(reader: Any) -> Request | None:
     words = reader.readline().decode("latin-1").split()
-    if len(words) != 3:
+    if len(words) != 3 or not words[0].isalpha():
+        # What a client sends that looks whether TLS is spoken here is no request.
         return None
     headers = {}
     while line := reader.readline().decode("latin-1").strip():
@@ -74,7 +86,13 @@ def _read_request(reader: Any) -> Request | None:
 
 
 Answer = Callable[[Request, socket.socket], None]
-StartServer = Callable[[Answer], RawServer]
+
+
+class StartServer(Protocol):
+    """Starts a server with an answering function; with a context it speaks TLS."""
+
+    def __call__(self, answer: Answer, context: ssl.SSLContext | None = None) -> RawServer:
+        """Return the server, listening."""
 
 
 @contextlib.contextmanager
@@ -82,9 +100,10 @@ def raw_servers() -> Iterator[StartServer]:
     """Give a call that starts a server with an answering function; all stop at the end."""
     started: list[tuple[RawServer, socket.socket]] = []
 
-    def start(answer: Answer) -> RawServer:
+    def start(answer: Answer, context: ssl.SSLContext | None = None) -> RawServer:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = RawServer(f"http://127.0.0.1:{listener.getsockname()[1]}", answer)
+        scheme = "http" if context is None else "https"
+        server = RawServer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", answer, context)
         threading.Thread(target=server.accept_all, args=(listener,), daemon=True).start()
         started.append((server, listener))
         return server

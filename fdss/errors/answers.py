@@ -73,6 +73,13 @@ class DataFilesRefused(Forbidden):
     default_hint = "use relative patterns inside the dataset, without '..' and URLs"
 
 
+class CrossSiteRefused(Forbidden):
+    """A page of another site asks through a browser, and the server wants no token."""
+
+    code = "cross-site-refused"
+    default_hint = "a browser reaches a server without tokens by an address or as localhost only"
+
+
 class NotFound(FdssError, LookupError):
     """Nothing is found under that name."""
 
@@ -113,6 +120,14 @@ class MethodNotAllowed(FdssError):
     status = 405
 
 
+class NobodyServes(FdssError):
+    """No server of a healthy cluster has the dataset, or may get it."""
+
+    code = "nobody-serves"
+    status = 410
+    default_hint = "fdss cluster datasets lists what the cluster serves"
+
+
 class ContentChanged(FdssError):
     """The dataset's rows are not the rows the request names."""
 
@@ -128,12 +143,27 @@ class BodyTooLarge(FdssError):
     status = 413
 
 
+class UrlTooLong(FdssError):
+    """The URL of a request is longer than the server accepts."""
+
+    code = "url-too-long"
+    status = 414
+    default_hint = "ask for fewer columns, or start the server with a larger --max-url-bytes"
+
+
 class UnsupportedMediaType(FdssError):
     """The body of a request is not JSON."""
 
     code = "unsupported-media-type"
     status = 415
     default_hint = "send Content-Type: application/json"
+
+
+class HeadersTooLarge(FdssError):
+    """The headers of a request are more, or larger, than the server accepts."""
+
+    code = "headers-too-large"
+    status = 431
 
 
 class Unavailable(FdssError):
@@ -146,6 +176,29 @@ class Unavailable(FdssError):
     code = "unavailable"
     status = 503
     retry_after_s = 5
+
+
+class TooManyConnections(Unavailable):
+    """The server, or the client's address, has as many connections as it may have."""
+
+    code = "too-many-connections"
+    default_hint = "close connections that are not used; --max-connections says how many fit"
+
+
+class TooManyStreams(Unavailable):
+    """The server, or the client's address, has as many streams of rows as it may have."""
+
+    code = "too-many-streams"
+    retry_after_s = 1
+    default_hint = "ask again once another stream has ended; --max-streams says how many fit"
+
+
+class TooManyLoads(Unavailable):
+    """As many loads are under way or wait as the server takes."""
+
+    code = "too-many-loads"
+    retry_after_s = 2
+    default_hint = "ask again in a while; --max-loads says how many may wait"
 
 
 class DatasetDamaged(FdssError, OSError):

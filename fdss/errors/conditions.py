@@ -25,6 +25,18 @@ class ServerUnreachable(PageError, ConnectionError):
     code = "server-unreachable"
 
 
+class OutageTooLong(ServerUnreachable):
+    """A job has waited for its rows for as long as it may."""
+
+    code = "outage-too-long"
+
+
+class ServerUntrusted(PageError):
+    """There is no secure connection to the server, and asking again will not give one."""
+
+    code = "server-untrusted"
+
+
 class PageCut(PageError, ConnectionError):
     """A page ended before all its rows had arrived."""
 
@@ -35,6 +47,25 @@ class PageForeign(PageError):
     """A page carries other rows than those asked for: another order, position or format."""
 
     code = "page-foreign"
+
+
+class AnswerTooLarge(FdssError):
+    """A server sends more than a limit of the client allows.
+
+    Attributes:
+        rows: Rows that are too much together; fewer of them may be less.
+    """
+
+    code = "answer-too-large"
+    travels = False
+    rows = 1
+
+
+class BadBundle(SettingError):
+    """A text is not the bundle of a server's address and token."""
+
+    code = "bad-bundle"
+    default_hint = "a bundle is one line: forgather-dataset://HOST:PORT/?token=TOKEN"
 
 
 class IterationBroken(FdssError, RuntimeError):

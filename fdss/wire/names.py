@@ -13,6 +13,10 @@ DATASETS_PATH = "/v1/datasets"
 LOAD_PATH = "/v1/load"
 HUB_CACHE_PATH = "/v1/cache/hf"
 LOCAL_PATH = "/v1/local"
+OPENAPI_PATH = "/v1/openapi.json"
+
+# Of the cluster router.
+ROUTER_RESOLVE_PATH = "/api/cluster/dataset_router/resolve"
 
 NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -23,6 +27,9 @@ POSITION_HEADER = "FDSS-Position"
 LENGTH_HEADER = "FDSS-Length"
 ORDER_HEADER = "FDSS-Order"
 TYPES_HEADER = "FDSS-Types"
+
+#: Of every answer: no browser guesses what it is, and nobody between keeps rows.
+GUARD_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 PLAIN = "plain"
 TAGGED = "tagged"

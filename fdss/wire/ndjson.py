@@ -139,8 +139,11 @@ def _may_hold_line_ends(lines: bytes) -> bool:
 def _restored_row(row: Row, restore: Callable[[Row], Row]) -> Row:
     try:
         return restore(row)
-    except (ArithmeticError, AttributeError, TypeError, ValueError) as exc:
-        raise PageForeign(f"A row holds a tag that cannot be read: {exc}.") from exc
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise PageForeign(f"A row holds a tag that cannot be read: {str(exc)[:200]}.") from exc
+    except (RuntimeError, pa.ArrowException) as exc:
+        # Of these are values nested too deeply, and what Arrow has not implemented.
+        raise PageForeign(f"A row holds a value that cannot be read: {str(exc)[:200]}.") from exc
 
 
 def _with_bytes(value: Any) -> Any:

@@ -15,7 +15,7 @@ import responses
 from fdss.arguments import LoadArguments
 from fdss.client import fast_load_iterable_dataset, local_load
 from fdss.client.loader import SERVER_VARIABLE
-from fdss.errors import BadParameter, FdssError, ServerUnreachable, UnknownLocal
+from fdss.errors import BadParameter, ServerUnreachable, UnknownLocal
 
 URL = "http://data.example:8766"
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
@@ -96,15 +96,6 @@ def test_what_would_change_rows_is_refused_here(sample_folder: Path) -> None:
     """An argument that cannot be honoured is no silent default."""
     with pytest.raises(BadParameter, match="data_dir, delimiter"):
         fast_load_iterable_dataset(sample_folder, data_dir="x", delimiter=";", token=None)
-
-
-@pytest.mark.parametrize("value", ["auto", " AUTO "])
-def test_auto_is_refused_with_what_to_do(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cluster routing is not there yet, and is not taken for a URL."""
-    monkeypatch.setenv(SERVER_VARIABLE, value)
-    with pytest.raises(FdssError, match="cluster") as caught:
-        fast_load_iterable_dataset("local/x")
-    assert "URL" in caught.value.hint
 
 
 def test_unreachable_server_names_the_url_and_the_command_that_helps(

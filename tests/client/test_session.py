@@ -29,6 +29,7 @@ from fdss.errors import (
     PageForeign,
     PathsDisabled,
     ServerUnreachable,
+    ServerUntrusted,
     SettingError,
     Unavailable,
     UnknownLocal,
@@ -326,8 +327,8 @@ def test_certificate_variable_that_names_nothing_is_told(
         ServerSession("https://127.0.0.1:1").get_json(HEALTH)
 
 
-def test_plain_server_behind_https_is_unreachable() -> None:
-    """A failed TLS handshake is told as such, and nothing is sent in the clear."""
+def test_plain_server_behind_https_is_told() -> None:
+    """A server that speaks plain HTTP is called that, and nothing is sent in the clear."""
     heard: list[bytes] = []
 
     def refuse() -> None:
@@ -339,11 +340,13 @@ def test_plain_server_behind_https_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=refuse)
         server.start()
-        with pytest.raises(ServerUnreachable) as caught:
-            ServerSession(f"https://127.0.0.1:{listener.getsockname()[1]}").get_json(HEALTH)
+        with pytest.raises(ServerUntrusted, match="most likely plain HTTP") as caught:
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            ServerSession(url, TOKEN).get_json(HEALTH)
         server.join()
-    assert "REQUESTS_CA_BUNDLE" in caught.value.hint
+    assert "http://" in caught.value.hint
     assert heard[0].startswith(b"\x16\x03")
+    assert TOKEN.encode() not in heard[0]
 
 
 @pytest.mark.parametrize(
