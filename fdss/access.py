@@ -10,6 +10,9 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
+#: A path longer than that is none of ours.
+MOST_CHARACTERS = 200
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,7 +56,7 @@ def shown_path() -> str:
 
 
 def _quoted(text: str) -> str:
-    return quote(text, safe="/-._~!$&'()*+,;=:@")
+    return quote(text[:MOST_CHARACTERS], safe="/-._~!$&'()*+,;=:@")
 
 
 def _line(response: Response) -> Callable[[], None]:
@@ -64,6 +67,8 @@ def _line(response: Response) -> Callable[[], None]:
     stream: Streamed | None = g.get("stream")
     length = 0 if request.method == "HEAD" else response.content_length or 0
     started_s: float = g.get("started_s", time.perf_counter())
+    # The gate tells of failed attempts, and of many in one line.
+    level = logging.DEBUG if response.status_code == 401 else logging.INFO
 
     def log() -> None:
         if stream is not None and stream.sent_rows is not None:
@@ -72,6 +77,6 @@ def _line(response: Response) -> Callable[[], None]:
         parts.append(f"seconds={time.perf_counter() - started_s:.3f}")
         if stream is not None and stream.outcome:
             parts.append(stream.outcome)
-        logger.info("%s", " ".join(parts))
+        logger.log(level, "%s", " ".join(parts))
 
     return log

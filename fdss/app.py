@@ -6,8 +6,9 @@ import logging
 from typing import Any
 
 import orjson
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from flask.json.provider import JSONProvider
+from flask.typing import RouteCallable
 from werkzeug.exceptions import HTTPException
 
 from fdss.access import install_access_log, shown_path
@@ -28,11 +29,10 @@ from fdss.scrubbing import Scrubber
 from fdss.views.datasets import datasets_blueprint
 from fdss.views.health import health_blueprint
 from fdss.views.load import load_blueprint
+from fdss.views.openapi import openapi_blueprint
 from fdss.views.places import places_blueprint
 from fdss.views.rows import rows_blueprint
-from fdss.wire.names import JSON, REALM
-
-MAX_BODY_BYTES = 1 << 20
+from fdss.wire.names import GUARD_HEADERS, JSON, REALM
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,21 @@ class _Orjson(JSONProvider):
         return Response(orjson.dumps(args[0] if args else kwargs), mimetype=JSON)
 
 
+class _Api(Flask):
+    """An application that answers to nothing but what its endpoints name."""
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: RouteCallable | None = None,
+        provide_automatic_options: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Add a rule without an answer to OPTIONS, which no client of ours asks."""
+        super().add_url_rule(rule, endpoint, view_func, False, **options)
+
+
 def create_app(config: ServerConfig, catalog: Catalog) -> Flask:
     """Return the application that serves a catalog.
 
@@ -58,24 +73,34 @@ def create_app(config: ServerConfig, catalog: Catalog) -> Flask:
     """
     if config.auth_token is None and not config.no_auth:
         raise SettingError("A server needs 'auth_token' or 'no_auth'.")
-    app = Flask("fdss", static_folder=None, template_folder=None)
+    app = _Api("fdss", static_folder=None, template_folder=None)
     app.json = _Orjson(app)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
     # A redirect to a tidier path would answer before the gate does.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     install_access_log(app)
+    _install_guard_headers(app)
     install_gate(app, config.auth_token)
     _install_errors(app, Scrubber(config))
     for blueprint in (
         health_blueprint(config),
         datasets_blueprint(catalog),
-        rows_blueprint(catalog),
-        load_blueprint(catalog),
+        rows_blueprint(config, catalog),
+        load_blueprint(config, catalog),
         places_blueprint(config, catalog),
+        openapi_blueprint(),
     ):
         app.register_blueprint(blueprint)
     return app
+
+
+def _install_guard_headers(app: Flask) -> None:
+    @app.after_request
+    def guard(response: Response) -> Response:
+        for name, value in GUARD_HEADERS.items():
+            response.headers.add(name, value)
+        return response
 
 
 def _install_errors(app: Flask, scrubber: Scrubber) -> None:
@@ -120,6 +145,7 @@ def _translated(error: HTTPException) -> FdssError:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         return MethodNotAllowed(f"{asked}: the endpoint answers to {allowed}.")
     if status == 413:
-        return BodyTooLarge(f"{asked}: the body is larger than {MAX_BODY_BYTES:,} bytes.")
+        most_bytes = current_app.config["MAX_CONTENT_LENGTH"]
+        return BodyTooLarge(f"{asked}: the body is larger than {most_bytes:,} bytes.")
     kind = kind_of_status(status)
     return kind(f"{asked}: {error.description or error.name}")

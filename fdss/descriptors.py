@@ -25,6 +25,13 @@ def raise_limit() -> None:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if wanted < RESERVED + MOST_CONNECTIONS:
+        logger.warning(
+            "the system lets this process open no more than %d files, so it serves fewer than"
+            " %d connections",
+            wanted,
+            MOST_CONNECTIONS,
+        )
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     try:
@@ -37,11 +44,23 @@ def raise_limit() -> None:
 
 def most_connections() -> int:
     """Return how many connections this process can hold and still open its datasets."""
+    return min(MOST_CONNECTIONS, _room())
+
+
+def connections_of(wanted: int | None) -> int:
+    """Return how many connections this process serves, given how many its settings ask for."""
+    room = _room()
+    if wanted is None:
+        return min(MOST_CONNECTIONS, room)
+    if wanted > room:
+        logger.warning("%d connections are more than its open files allow: %d", wanted, room)
+    return min(wanted, room)
+
+
+def _room() -> int:
     if sys.platform == "win32":
         return MOST_SELECTED
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return min(MOST_CONNECTIONS, max(soft - RESERVED, soft // 2))
+    return WANTED if soft == resource.RLIM_INFINITY else max(soft - RESERVED, soft // 2)

@@ -6,6 +6,8 @@ from flask import Flask, request
 
 from fdss import tokens
 from fdss.errors import AuthenticationRequired
+from fdss.failures import Failures
+from fdss.sites import check_site
 from fdss.wire.names import AUTH_STATUS_PATH, HEALTH_PATH
 
 OPEN_PATHS = frozenset({HEALTH_PATH, AUTH_STATUS_PATH})
@@ -15,17 +17,25 @@ def install_gate(app: Flask, token: str | None) -> None:
     """Let no request but those to open paths pass without the token.
 
     Unknown paths are behind the gate too, so without the token nothing tells which ones exist.
+    Where no token is wanted, pages of other sites are kept out: a browser on a machine that
+    reaches the server would ask for them.
 
     Args:
         token: What requests must carry; None lets everybody in.
     """
+    failures = Failures()
 
     @app.before_request
     def check_token() -> None:
-        if token is None or request.path in OPEN_PATHS:
+        failures.tell_due()
+        if token is None:
+            check_site(request.headers)
+            return
+        if request.path in OPEN_PATHS:
             return
         given = _bearer(request.headers.get("Authorization", ""))
         if given is None or not tokens.matches(given, token):
+            failures.note(request.remote_addr or "?", has_token=given is not None)
             raise AuthenticationRequired("authentication required")
 
 

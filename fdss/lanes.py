@@ -8,7 +8,9 @@ from typing import Any
 
 from waitress.task import ThreadedTaskDispatcher
 
-from fdss.wire.names import AUTH_STATUS_PATH, DATASETS_PATH, HEALTH_PATH
+from fdss.errors import TooManyLoads
+from fdss.refusals import Refused
+from fdss.wire.names import AUTH_STATUS_PATH, DATASETS_PATH, HEALTH_PATH, OPENAPI_PATH
 
 CONTROL_THREADS = 2
 LOAD_THREADS = 4
@@ -17,7 +19,7 @@ LOAD_THREADS = 4
 _QUIET = logging.Logger("fdss.lanes", logging.CRITICAL)
 
 _ROWS = re.compile(re.escape(DATASETS_PATH) + "/[^/]+/iter/?")
-_QUICK = (HEALTH_PATH, AUTH_STATUS_PATH)
+_QUICK = (HEALTH_PATH, AUTH_STATUS_PATH, OPENAPI_PATH)
 
 
 class Lanes:
@@ -27,7 +29,14 @@ class Lanes:
     may have to open a dataset or walk a folder has the third.
     """
 
-    def __init__(self, row_threads: int) -> None:
+    def __init__(self, row_threads: int, max_loads: int) -> None:
+        """Start the threads.
+
+        Args:
+            row_threads: Threads that make pages of rows, 1 or more.
+            max_loads: Requests that may wait in the third lane; more are refused.
+        """
+        self._max_loads = max_loads
         self._rows, self._loads, self._control = (ThreadedTaskDispatcher() for _ in range(3))
         for lane, threads in (
             (self._rows, row_threads),
@@ -39,7 +48,12 @@ class Lanes:
 
     def add_task(self, channel: Any) -> None:
         """Queue a channel's next turn in the lane of its request."""
-        self.lane_of(channel).add_task(channel)
+        lane = self.lane_of(channel)
+        if lane is self._loads and not channel.has_begun and len(lane.queue) >= self._max_loads:
+            refusal = TooManyLoads(f"{self._max_loads:,} loads wait already, and no more may.")
+            channel.requests[0].error = Refused(refusal)
+            lane = self._control
+        lane.add_task(channel)
 
     def others_wait(self, channel: Any) -> bool:
         """Return whether another channel waits in the lane of this one."""

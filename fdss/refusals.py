@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from http import HTTPStatus
+from typing import Any
+
 import orjson
 from waitress.task import ErrorTask
+from waitress.utilities import Error
 
-from fdss.errors import Unavailable, kind_of_status
-from fdss.wire.names import JSON
+from fdss.errors import BadRequest, BodyTooLarge, FdssError, Unavailable
+from fdss.wire.names import GUARD_HEADERS, JSON
+
+logger = logging.getLogger(__name__)
+
+# Behind it stands what was sent, which may be a header with a token.
+_QUOTED = ' "'
+
+
+class Refused(Error):  # type: ignore[misc]
+    """An error of ours as a request carries it for waitress."""
+
+    def __init__(self, error: FdssError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
@@ -14,13 +32,28 @@ class Refusal(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Write the response."""
-        found = self.request.error
-        error = kind_of_status(found.code)(f"{found.reason}: {found.body}")
+        error = error_of(self.request.error)
+        # Full is news to the operator, nonsense is not.
+        level = logging.INFO if isinstance(error, Unavailable) else logging.DEBUG
+        logger.log(level, "%s is refused: %s", self.channel.addr[0], error.message)
         body = orjson.dumps(error.as_json())
-        self.status = f"{found.code} {found.reason}"
-        self.response_headers.append(("Content-Type", JSON))
+        self.status = f"{error.status} {HTTPStatus(error.status).phrase}"
+        self.response_headers.extend([("Content-Type", JSON), *GUARD_HEADERS.items()])
         if isinstance(error, Unavailable):
             self.response_headers.append(("Retry-After", str(error.retry_after_s)))
         self.set_close_on_finish()
         self.content_length = len(body)
-        self.write(body)
+        self.write(b"" if getattr(self.request, "command", "") == "HEAD" else body)
+
+
+def error_of(found: Any) -> FdssError:
+    """Return the error that stands for what waitress found."""
+    if isinstance(found, Refused):
+        return found.error
+    text = str(found.body)
+    if found.code == BodyTooLarge.status:
+        return BodyTooLarge(
+            f"The body of the request is too large: it {text}.",
+            hint="send less, or start the server with a larger --max-body-bytes",
+        )
+    return BadRequest(f"The request is malformed: {text.partition(_QUOTED)[0]}.")

@@ -32,13 +32,17 @@ PARAMETERS = (
     "types",
     "compression",
 )
+MOST_SHOWN = 50
+MOST_SHOWN_CHARACTERS = 2000
 REPEATABLE = frozenset({"columns"})
 
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _PARTS = re.compile(r"([0-9]{1,19}):([0-9]{1,19})(?::([0-9]{1,19}))?", re.ASCII)
 
 
-def selection_of(query: MultiDict[str, str], length: int, column_names: list[str]) -> Selection:
+def selection_of(
+    query: MultiDict[str, str], length: int, column_names: list[str], max_columns: int
+) -> Selection:
     """Return which rows a query asks of a dataset.
 
     A position past the end and ``limit=0`` select nothing.
@@ -46,6 +50,7 @@ def selection_of(query: MultiDict[str, str], length: int, column_names: list[str
     Args:
         length: Stored rows of the dataset.
         column_names: Columns of the dataset.
+        max_columns: Most columns that the query may name.
 
     Raises:
         BadParameter: A parameter is unknown, given twice, malformed or out of range.
@@ -63,7 +68,7 @@ def selection_of(query: MultiDict[str, str], length: int, column_names: list[str
         seed=_integer(query, "seed", 0, MAX_SEED),
         block=DEFAULT_BLOCK_ROWS if block is None else block,
         window=_integer(query, "window", 0, MAX_WINDOW_ROWS) or 0,
-        columns=_columns(query.getlist("columns"), column_names),
+        columns=_columns(query.getlist("columns"), column_names, max_columns),
         runs=_runs(query.get("run")),
     )
     return selection if limit is None else selection.part(0, limit)
@@ -121,17 +126,29 @@ def _runs(text: str | None) -> Runs | None:
     return Runs(rows, every, begun)
 
 
-def _columns(values: list[str], column_names: list[str]) -> tuple[str, ...] | None:
+def _columns(
+    values: list[str], column_names: list[str], max_columns: int
+) -> tuple[str, ...] | None:
     """Return the named columns; a name's own commas and percent signs are percent-encoded."""
     if not values:
         return None
     names = [unquote(name) for value in values for name in value.split(",")]
+    if len(names) > max_columns:
+        raise BadParameter(
+            f"Parameter 'columns' names more than {max_columns:,} columns.",
+            hint="leave it out for all columns, or start the server with a larger --max-columns",
+        )
+    known = set(column_names)
     for name in names:
-        if name not in column_names:
+        if name not in known:
             raise UnknownColumn(
-                f"The dataset has no column {name[:80]!r}.",
-                hint=f"its columns are {', '.join(column_names)}",
+                f"The dataset has no column {name[:80]!r}.", hint=_known_columns(column_names)
             )
     if len(set(names)) < len(names):
         raise BadParameter("Parameter 'columns' names a column twice.")
     return tuple(names)
+
+
+def _known_columns(column_names: list[str]) -> str:
+    shown = ", ".join(column_names[:MOST_SHOWN])[:MOST_SHOWN_CHARACTERS]
+    return f"its columns are {shown}{' …' if len(column_names) > MOST_SHOWN else ''}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 from flask import Blueprint, Response, request
 
 from fdss.access import note_handle, note_stream
+from fdss.admission import Quota
 from fdss.catalog import Catalog
-from fdss.errors import ContentChanged
+from fdss.config import ServerConfig
+from fdss.errors import ContentChanged, TooManyStreams
 from fdss.views.parameters import selection_of
 from fdss.views.streams import RowStream, head_of
-from fdss.wire.body import Body
+from fdss.wire.body import SENDS_FILES, Body
 from fdss.wire.encodings import choose_encoding
 from fdss.wire.names import (
     LENGTH_HEADER,
@@ -24,20 +27,28 @@ from fdss.wire.names import (
 )
 
 
-def rows_blueprint(catalog: Catalog) -> Blueprint:
+def rows_blueprint(config: ServerConfig, catalog: Catalog) -> Blueprint:
     """Return GET /v1/datasets/{handle}/iter.
 
     Everything that can be refused is refused, and the first chunk made, before the status is
     sent. A failure after that cuts the connection, which no client can take for the end.
     """
     blueprint = Blueprint("rows", __name__)
+    streams = Quota(
+        config.max_streams,
+        config.max_streams_per_client,
+        kind=TooManyStreams,
+        things="streams of rows",
+    )
 
     @blueprint.get(iter_path("<handle>"))
     def stream_rows(handle: str) -> Response:
         note_handle(handle)
         backend = catalog.get(handle).backend
         _check_content(backend.fingerprint)
-        selection = selection_of(request.args, len(backend), backend.column_names)
+        selection = selection_of(
+            request.args, len(backend), backend.column_names, config.max_columns
+        )
         encoding = choose_encoding(request.headers.get("Accept"), request.args)
         headers = {
             **encoding.headers,
@@ -50,7 +61,14 @@ def rows_blueprint(catalog: Catalog) -> Blueprint:
         }
         if request.method == "HEAD":
             return _headers_only(headers)
-        return _streamed(encoding.encode(backend, selection), len(selection), headers)
+        give_back = streams.take(request.remote_addr)
+        try:
+            response = _streamed(encoding.encode(backend, selection), len(selection), headers)
+        except BaseException:
+            give_back()
+            raise
+        response.call_on_close(give_back)
+        return response
 
     return blueprint
 
@@ -63,6 +81,8 @@ def _headers_only(headers: dict[str, str]) -> Response:
 
 
 def _streamed(body: Body, rows: int, headers: dict[str, str]) -> Response:
+    if not request.environ.get(SENDS_FILES):
+        body = replace(body, chunks=body.read())
     head, is_whole = head_of(body.chunks)
     stream = RowStream(head, body.chunks, rows=rows, media_type=headers["Content-Type"])
     note_stream(stream)

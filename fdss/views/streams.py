@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from fdss.errors import FdssError
+from fdss.wire.body import Chunk
 from fdss.wire.names import NDJSON
 
 HEAD_BYTES = 1 << 18
 LINE_END = ord("\n")
-
-Chunk = bytes | memoryview
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,18 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from raw_client import (
+    LAST,
+    TIMEOUT_S,
+    TOKEN,
+    connected,
+    get,
+    length,
+    load,
+    received,
+    sent,
+    statuses,
+)
 
 from fdss.app import create_app
 from fdss.arguments import LoadArguments
@@ -28,11 +40,7 @@ from fdss.serving import Server
 Maker = Callable[..., Any]
 
 HANDLE = LoadArguments("local/rows").handle
-TIMEOUT_S = 30
-TOKEN = b"Authorization: Bearer test-token\r\n"
-LAST = b"Connection: close\r\n"
-LISTING = b"GET /v1/datasets HTTP/1.1\r\n" + TOKEN + LAST + b"\r\n"
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+LISTING = get("/v1/datasets", TOKEN, LAST)
 
 
 @pytest.fixture
@@ -49,41 +57,20 @@ def server(config: ServerConfig, table_backend: Maker) -> Iterator[Server]:
 
 
 def _connected(server: Server, receive_buffer_bytes: int = 0) -> socket.socket:
-    connection = socket.socket()
-    if receive_buffer_bytes:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-    connection.settimeout(TIMEOUT_S)
-    connection.connect(("127.0.0.1", server.config.port))
-    return connection
+    return connected(server.config.port, receive_buffer_bytes)
 
 
-def _sent(server: Server, data: bytes) -> bytes:
-    """Return all that is answered until the server closes the connection."""
-    with _connected(server) as connection:
-        connection.sendall(data)
-        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
-
-
-def _statuses(answer: bytes) -> list[int]:
-    return [int(status) for status in _STATUS.findall(answer)]
-
-
-def _get(path: str, *headers: bytes) -> bytes:
-    return b"GET %s HTTP/1.1\r\n%s\r\n" % (path.encode("latin-1"), b"".join(headers))
-
-
-def _load(body: bytes, *headers: bytes) -> bytes:
-    return b"POST /v1/load HTTP/1.1\r\n%s\r\n%s" % (b"".join(headers), body)
+def _ask(server: Server, data: bytes) -> bytes:
+    return sent(server.config.port, data)
 
 
 def _assert_answers(server: Server) -> None:
     """Check that health, a load and a page of rows are answered."""
     body = b'{"path": "local/rows"}'
-    assert _statuses(_sent(server, _get("/v1/health", LAST))) == [200]
-    load = _load(body, TOKEN, LAST, b"Content-Length: %d\r\n" % len(body))
-    assert _statuses(_sent(server, load)) == [200]
-    rows = _get(f"/v1/datasets/{HANDLE}/iter?limit=1", TOKEN, LAST)
-    assert _statuses(_sent(server, rows)) == [200]
+    assert statuses(_ask(server, get("/v1/health", LAST))) == [200]
+    assert statuses(_ask(server, load(body, TOKEN, LAST, length(body)))) == [200]
+    rows = get(f"/v1/datasets/{HANDLE}/iter?limit=1", TOKEN, LAST)
+    assert statuses(_ask(server, rows)) == [200]
 
 
 @pytest.mark.parametrize(
@@ -103,14 +90,14 @@ def _assert_answers(server: Server) -> None:
 )
 def test_no_other_header_stands_for_the_token(server: Server, header: bytes) -> None:
     """A token that is repeated, added to, or in another header opens nothing."""
-    assert _statuses(_sent(server, _get("/v1/datasets", header, LAST))) == [401]
+    assert statuses(_ask(server, get("/v1/datasets", header, LAST))) == [401]
 
 
 @pytest.mark.parametrize("odd", [b"\x00: x", b": x\ry", b" : x", b": x\ny", b": x\x00"])
 def test_a_header_of_odd_bytes_is_refused(server: Server, odd: bytes) -> None:
     """A header that parsers may read in different ways is no header."""
 
-    assert _statuses(_sent(server, _get("/v1/health", b"X" + odd + b"\r\n", LAST))) == [400]
+    assert statuses(_ask(server, get("/v1/health", b"X" + odd + b"\r\n", LAST))) == [400]
 
 
 @pytest.mark.parametrize(
@@ -130,11 +117,11 @@ def test_a_header_of_odd_bytes_is_refused(server: Server, odd: bytes) -> None:
 )
 def test_no_spelling_of_a_path_goes_around_the_gate(server: Server, path: str) -> None:
     """Only exactly the open paths answer without a token."""
-    assert _statuses(_sent(server, _get(path, LAST))) == [401]
+    assert statuses(_ask(server, get(path, LAST))) == [401]
 
 
 @pytest.mark.parametrize(
-    ("headers", "statuses"),
+    ("headers", "expected"),
     [
         (b"Content-Length: 0\r\nContent-Length: 0\r\n", [400]),
         (b"Content-Length: 0\r\nContent-Length: 9\r\n", [400]),
@@ -143,16 +130,108 @@ def test_no_spelling_of_a_path_goes_around_the_gate(server: Server, path: str) -
         (b"Content-Length: 0_0\r\n", [400]),
         (b"Content-Length: \xef\xbc\x90\r\n", [400]),
         (b"Content-Length: " + b"9" * 400 + b"\r\n", [413]),
-        (b"Transfer-Encoding: xchunked\r\n", [501]),
-        (b"Transfer-Encoding: chunked, identity\r\n", [501]),
+        (b"Content-Length: " + b"9" * 5000 + b"\r\n", [400]),
+        (b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", [400]),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", [400]),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", [400]),
+        (b"Transfer-Encoding: chunked, chunked\r\n", [400]),
+        (b"Transfer-Encoding : chunked\r\n", [400]),
+        (b"Transfer-Encoding:\r\n chunked\r\n", [400]),
+        (b"X: y\r\n\tContent-Length: 5\r\n", [400]),
+        (b"Content-Length: 5\rX: y\r\n", [400]),
+        (b"Content-Length: 5\nX: y\r\n", [400]),
+        (b"Transfer-Encoding: xchunked\r\n", [400]),
+        (b"Transfer-Encoding: chunked, identity\r\n", [400]),
         (b"Transfer-Encoding: \x0bchunked\r\n", [400]),
     ],
 )
 def test_a_doubtful_length_ends_the_connection(
-    server: Server, headers: bytes, statuses: list[int]
+    server: Server, headers: bytes, expected: list[int]
 ) -> None:
     """Where a body's end can be read in two ways, nothing after it is taken for a request."""
-    assert _statuses(_sent(server, _load(LISTING, TOKEN, headers))) == statuses
+    assert statuses(_ask(server, load(LISTING, TOKEN, headers))) == expected
+
+
+def test_the_older_protocol_has_no_chunks(server: Server) -> None:
+    """HTTP/1.0 with a coded body, which one side would read and the other not, is refused."""
+    asked = load(b"0\r\n\r\n", TOKEN, b"Transfer-Encoding: chunked\r\n")
+
+    assert statuses(_ask(server, asked.replace(b"1.1", b"1.0"))) == [400]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/health",
+        b"GET  /v1/health HTTP/1.1",
+        b"GET /v1/health HTTP/1.1 HTTP/1.1",
+        b"GET /v1/health HTTP/2.0",
+        b"GET /v1/health HTTP/9.9",
+        b"GET /v1/health http/1.1",
+        b"GET /v1/health\tHTTP/1.1",
+        b"GET /v1/hea\x00lth HTTP/1.1",
+        b"GET /v1/hea\x0blth HTTP/1.1",
+        b"GET http://[::1/v1/health HTTP/1.1",
+        b"PRI * HTTP/2.0",
+        b"get /v1/health HTTP/1.1",
+        b"G\xc3\x89T /v1/health HTTP/1.1",
+        b"X" * 40 + b" /v1/health HTTP/1.1",
+        b"\x80\x2e\x01\x03\x01",
+    ],
+)
+def test_a_line_that_is_no_request_is_refused(server: Server, line: bytes) -> None:
+    """Other versions, other blanks, control characters and half addresses are a 400 in JSON."""
+    answer = _ask(server, line + b"\r\nHost: x\r\n\r\n")
+
+    assert statuses(answer) == [400]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "bad-request"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://other.example/v1/health HTTP/1.1", 200),
+        (b"HEAD /v1/health HTTP/1.1", 200),
+        (b"OPTIONS /v1/health HTTP/1.1", 405),
+        (b"OPTIONS * HTTP/1.1", 404),
+        (b"TRACE /v1/health HTTP/1.1", 405),
+        (b"CONNECT 127.0.0.1:22 HTTP/1.1", 404),
+        (b"BREW /v1/health HTTP/1.1", 405),
+        (b"GET /v1/datasets/%00/length HTTP/1.1", 404),
+        (b"GET /v1/datasets/%ff%fe/length HTTP/1.1", 404),
+        (b"GET /v1/datasets/%c0%ae%c0%ae/length HTTP/1.1", 404),
+        (b"GET /v1/datasets/%ed%a0%80/length HTTP/1.1", 404),
+        (b"GET /v1/datasets/%2e%2e/%2e%2e/etc/passwd HTTP/1.1", 404),
+        (b"GET /v1/datasets/%2e%2e%2fhealth HTTP/1.1", 404),
+        (b"GET /v1/datasets/\xff HTTP/1.1", 400),
+        (b"GET /v1/datasets/%zz HTTP/1.1", 404),
+        (b"GET /%ed%a0%80 HTTP/1.1", 404),
+        (b"GET /v1/datasets/HANDLE/iter?columns=%ff HTTP/1.1", 400),
+        (b"GET /v1/datasets/HANDLE/iter?columns=%ed%a0%80 HTTP/1.1", 400),
+        (b"GET /v1/datasets/HANDLE/iter?%00=1 HTTP/1.1", 400),
+        (b"GET /v1/datasets/HANDLE/iter?\xff=\xff HTTP/1.1", 400),
+        (b"GET /v1/datasets/HANDLE/iter?limit=%ff HTTP/1.1", 400),
+        (b"GET /v1/health?%ff;%00&&&=== HTTP/1.1", 200),
+    ],
+)
+def test_an_odd_request_has_an_answer_that_is_no_failure(
+    server: Server, line: bytes, status: int
+) -> None:
+    """Methods, forms of a URL and bytes in it that no client of ours sends are answered."""
+    asked = line.replace(b"HANDLE", HANDLE.encode()) + b"\r\n" + TOKEN + LAST + b"\r\n"
+    answer = _ask(server, asked)
+
+    assert statuses(answer) == [status]
+    assert b"\r\nX-Content-Type-Options: nosniff\r\n" in answer
+    assert b"\r\nCache-Control: no-store\r\n" in answer
+
+
+def test_a_refusal_does_not_tell_the_token(server: Server) -> None:
+    """A header that is malformed is not repeated to whoever reads the answer."""
+    answer = _ask(server, get("/v1/datasets", TOKEN[:-2] + b"\n", LAST))
+
+    assert statuses(answer) == [400]
+    assert b"test-token" not in answer
 
 
 @pytest.mark.parametrize("size", [b"0x1", b"-1", b"+1", b"1_0", b"1;a\nb"])
@@ -160,18 +239,18 @@ def test_a_malformed_chunk_is_refused(server: Server, size: bytes) -> None:
     """A chunk's size is hexadecimal digits and nothing else."""
     body = size + b"\r\n{\r\n0\r\n\r\n"
 
-    assert _statuses(_sent(server, _load(body, TOKEN, b"Transfer-Encoding: chunked\r\n"))) == [400]
+    assert statuses(_ask(server, load(body, TOKEN, b"Transfer-Encoding: chunked\r\n"))) == [400]
 
 
 def test_hundreds_of_requests_in_one_go_are_answered_in_order(server: Server) -> None:
     """Pipelined requests are all answered, each with its own rows."""
     asked = b"".join(
-        _get(f"/v1/datasets/{HANDLE}/iter?limit=1&columns=number&position={position}", TOKEN)
+        get(f"/v1/datasets/{HANDLE}/iter?limit=1&columns=number&position={position}", TOKEN)
         for position in range(300)
     )
-    answer = _sent(server, asked + LISTING)
+    answer = _ask(server, asked + LISTING)
 
-    assert _statuses(answer) == [200] * 301
+    assert statuses(answer) == [200] * 301
     numbers = re.findall(rb'\{"number":(\d+)\}\n', answer)
     assert [int(number) for number in numbers] == list(range(300))
 
@@ -179,9 +258,28 @@ def test_hundreds_of_requests_in_one_go_are_answered_in_order(server: Server) ->
 def test_expect_continue_comes_before_the_answer(server: Server) -> None:
     """A client that asks before it sends is told to go on, and then answered."""
     body = b'{"path": "local/rows"}'
-    headers = (TOKEN, LAST, b"Expect: 100-continue\r\n", b"Content-Length: %d\r\n" % len(body))
+    headers = (TOKEN, LAST, b"Expect: 100-continue\r\n", length(body))
+    with _connected(server) as connection:
+        connection.sendall(load(b"", *headers))
+        assert connection.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
 
-    assert _statuses(_sent(server, _load(body, *headers))) == [100, 200]
+        assert statuses(received(connection)) == [200]
+
+
+def test_expect_continue_behind_another_request_comes_after_its_answer(server: Server) -> None:
+    """The call for a body does not stand in the middle of the answer before it."""
+    body = b'{"path": "local/rows"}'
+    headers = (TOKEN, LAST, b"Expect: 100-continue\r\n", length(body))
+    with _connected(server) as connection:
+        connection.sendall(get("/v1/health") + load(b"", *headers))
+        before = b""
+        while not before.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
+            before += connection.recv(1 << 16)
+        connection.sendall(body)
+        after = received(connection)
+
+    assert (statuses(before), statuses(after)) == ([200, 100], [200])
 
 
 def test_a_request_whose_sender_is_done_is_answered(server: Server) -> None:
@@ -190,7 +288,7 @@ def test_a_request_whose_sender_is_done_is_answered(server: Server) -> None:
         connection.sendall(LISTING)
         connection.shutdown(socket.SHUT_WR)
 
-        assert _statuses(b"".join(iter(lambda: connection.recv(1 << 16), b""))) == [200]
+        assert statuses(received(connection)) == [200]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +316,7 @@ def test_clients_that_never_read_keep_nobody_waiting(server: Server) -> None:
     with contextlib.ExitStack() as stalled:
         for _ in range(100):
             connection = stalled.enter_context(_connected(server, receive_buffer_bytes=4096))
-            connection.sendall(_get(f"/v1/datasets/{HANDLE}/iter", TOKEN))
+            connection.sendall(get(f"/v1/datasets/{HANDLE}/iter", TOKEN))
         _assert_answers(server)
     _assert_answers(server)
 
@@ -229,7 +327,7 @@ def test_resets_amid_rows_are_survived(server: Server, read_bytes: int) -> None:
     for _ in range(30):
         with _connected(server) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.sendall(_get(f"/v1/datasets/{HANDLE}/iter?seed=1", TOKEN))
+            connection.sendall(get(f"/v1/datasets/{HANDLE}/iter?seed=1", TOKEN))
             if read_bytes:
                 connection.recv(read_bytes)
     _assert_answers(server)
@@ -254,10 +352,10 @@ def test_resets_amid_rows_are_survived(server: Server, read_bytes: int) -> None:
 )
 def test_json_of_no_sense_is_a_client_error(server: Server, body: bytes) -> None:
     """What cannot be arguments is a 400 with the shape of errors."""
-    answer = _sent(server, _load(body, TOKEN, LAST, b"Content-Length: %d\r\n" % len(body)))
+    answer = sent(server.config.port, load(body, TOKEN, LAST, length(body)))
     refusal = json.loads(answer.partition(b"\r\n\r\n")[2])
 
-    assert _statuses(answer) == [400]
+    assert statuses(answer) == [400]
     assert set(refusal) == {"error", "code", "hint"}
 
 
@@ -300,9 +398,9 @@ def test_numbers_are_plain_decimal_digits(
 def test_only_the_name_itself_names_a_local(server: Server, path: str) -> None:
     """Spellings that some file system would take for the same place are not opened."""
     body = json.dumps({"path": path}).encode()
-    answer = _sent(server, _load(body, TOKEN, LAST, b"Content-Length: %d\r\n" % len(body)))
+    answer = sent(server.config.port, load(body, TOKEN, LAST, length(body)))
 
-    [status] = _statuses(answer)
+    [status] = statuses(answer)
     assert status in (400, 403, 404)
 
 
@@ -313,12 +411,12 @@ def test_a_failing_load_fails_fifty_times(config: ServerConfig, tmp_path: Path) 
     (broken / "state.json").write_text('{"_data_files": [{"filename": "../../secret.arrow"}]}')
     begin = threading.Barrier(50)
     body = b'{"path": "local/broken"}'
-    request = _load(body, TOKEN, LAST, b"Content-Length: %d\r\n" % len(body))
+    request = load(body, TOKEN, LAST, length(body))
     settings = replace(config, port=0, local={"broken": broken})
 
     def ask(running: Server) -> bytes:
         begin.wait(TIMEOUT_S)
-        return _sent(running, request)
+        return _ask(running, request)
 
     with Server(settings) as running, ThreadPoolExecutor(50) as threads:
         answers = list(threads.map(ask, [running] * 50))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from fdss.arguments import LoadArguments
 from fdss.config import ServerConfig
+from fdss.data_files import is_device, is_inside
 from fdss.errors import (
     BadParameter,
     BuilderRefused,
@@ -59,6 +61,13 @@ ABSOLUTE = [
     "C:data",
     "\\\\server\\share",
     "\\data",
+    "C:",
+    "c:rows",
+    "a:stream",
+    "\\\\?\\C:\\data",
+    "\\\\.\\pipe\\x",
+    "//?/C:/data",
+    "//./PhysicalDrive0",
 ]
 
 
@@ -77,6 +86,26 @@ def test_file_formats_are_no_datasets(config: ServerConfig, builder: str) -> Non
     for data_files in (None, "/etc/passwd", "https://example.org/x", "inside.json"):
         with pytest.raises((BuilderRefused, DataFilesRefused)):
             _grant(config, builder, data_files=data_files)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "json ",
+        " json",
+        "text/",
+        "./text",
+        "text.py",
+        "Json.PY",
+        "te\u212at",
+        "text\u200b",
+        "\uff4ason",
+    ],
+)
+def test_what_looks_like_a_file_format_is_nothing(config: ServerConfig, path: str) -> None:
+    """A spelling that some library might take for a builder's is no Hub id either."""
+    with pytest.raises(BadParameter):
+        _grant(config, path, data_files="inside.json")
 
 
 def test_every_packaged_builder_is_known() -> None:
@@ -127,6 +156,27 @@ def test_every_packaged_builder_is_known() -> None:
         "a\nb",
         "\ud800",
         "naïve",
+        "PROGRA~1",
+        "PROGRA~1/x",
+        "rows:stream",
+        "rows::$DATA",
+        "%2e%2e",
+        "%2e%2e/etc",
+        "%2Fetc",
+        "\uff0fetc",
+        "\uff0e\uff0e/etc",
+        "\u2024\u2024/etc",
+        "\u2215etc",
+        "\u2044etc",
+        "a\uff0fb",
+        "cafe\u0301",
+        "\u202ecte",
+        "a\u200bb",
+        "\u0441at/x",
+        "\udc80",
+        "\ufeffa",
+        "a.py",
+        "ns/a.py",
         "a%2fb",
         "$HOME/data",
         "a@main",
@@ -178,6 +228,26 @@ OUTSIDE = [
     "simplecache::file:///etc/passwd",
     "data/*.json::x",
     "memory://x",
+    " file:/etc/passwd",
+    "..%2fsecret",
+    "%2e%2e/secret",
+    "%2Fetc/passwd",
+    "\uff0e\uff0e/secret",
+    "\u2024\u2024/secret",
+    "\uff0fetc/passwd",
+    "\u202e/../secret",
+    "a/.. /secret",
+    "a/. ./secret",
+    "a/... /secret",
+    "**/..",
+    "**/../*",
+    "[..]/secret",
+    "{../,}secret",
+    "data:text/plain,x",
+    "abfs://x",
+    "git://x",
+    "reference://::/etc/passwd",
+    "dir::/etc",
 ]
 
 
@@ -226,10 +296,13 @@ def test_data_files_inside_the_dataset_are_allowed(config: ServerConfig, pattern
         {"../split": "x"},
         {"": "x"},
         {"a/b": "x"},
+        {"x" * 300: "x"},
+        {"\ud800": "x"},
+        {f"split{number}": [] for number in range(1001)},
     ],
 )
 def test_malformed_data_files_are_refused(config: ServerConfig, data_files: Any) -> None:
-    """Odd characters, empty patterns, too many of them, and split names that are none."""
+    """Odd characters, empty patterns, too many of them, and split names that are none or long."""
     with pytest.raises(BadParameter):
         _grant(config, "local/rows", data_files=data_files)
 
@@ -314,3 +387,46 @@ def test_other_arguments_are_checked(config: ServerConfig, field: str, value: st
 def test_revisions_are_branches_tags_and_commits(config: ServerConfig, revision: str) -> None:
     """What git calls a revision is one."""
     assert _grant(config, "allenai/c4", name="en.noblocklist", revision=revision)[0] == "hf"
+
+
+def test_a_million_patterns_are_refused_at_once(config: ServerConfig) -> None:
+    """However many there are, they are counted and not looked at."""
+    for data_files in (["x"] * 1_000_000, dict.fromkeys(map(str, range(1_000_000)), ["x"])):
+        with pytest.raises(BadParameter, match="more than 1000"):
+            _grant(config, "local/rows", data_files=data_files)
+
+
+@pytest.mark.parametrize("data_files", [[["x"]], {"a": {"b": "x"}}, [None], {"a": 1}, 7, True])
+def test_data_files_of_another_shape_are_refused(config: ServerConfig, data_files: Any) -> None:
+    """Patterns are texts, in a list or by split, and nothing deeper."""
+    with pytest.raises(BadParameter):
+        _grant(config, "local/rows", data_files=data_files)
+
+
+def test_every_protocol_of_fsspec_is_an_address(config: ServerConfig) -> None:
+    """No protocol that fsspec knows, alone or chained to a file, is a pattern inside a dataset."""
+    protocols = {*import_module("fsspec.registry").known_implementations, "hf"}
+    assert len(protocols) > 30
+    for protocol in protocols:
+        for pattern in (f"{protocol}://x", f"{protocol}::x", f"{protocol.upper()}://x/*.json"):
+            with pytest.raises(DataFilesRefused):
+                _grant(config, "local/rows", data_files=pattern)
+            with pytest.raises(FdssError):
+                _grant(config, pattern)
+
+
+DEVICES = ["CON", "nul", "Aux.json", "com1", "LPT9.txt", "con .x", "NUL:", "conin$", "com\u00b9"]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_devices_of_windows_are_no_files(
+    config: ServerConfig, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a name that stands for a device everywhere is neither a file nor a revision."""
+    monkeypatch.setattr("fdss.data_files.os.name", "nt")
+    refused = {is_device(name), not is_inside(name), not is_inside(f"data/{name}")}
+    monkeypatch.undo()
+
+    assert refused == {True}
+    assert not is_device(name)
+    assert not is_device("console.json")

@@ -1,0 +1,20 @@
+"""GET /v1/openapi.json: what the API is, for programs."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from fdss.openapi import description
+from fdss.wire.names import OPENAPI_PATH
+
+
+def openapi_blueprint() -> Blueprint:
+    """Return GET /v1/openapi.json."""
+    blueprint = Blueprint("openapi", __name__)
+    described = description()
+
+    @blueprint.get(OPENAPI_PATH)
+    def tell_description() -> Response:
+        return jsonify(described)
+
+    return blueprint
