@@ -1,0 +1,120 @@
+"""The parts of a router put together: members, what is known of them, and the choice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from fdss.errors import NotFound
+
+from .asking import Asker, Json
+from .balance import Balance
+from .collecting import Collector, Trust
+from .conflicts import Alarm
+from .inventory import inventory, server_list
+from .knowledge import Knowledge, Server
+from .membership import Member, Membership
+from .probing import Prober
+from .resolving import Question, Resolver
+from .watching import Rhythm, Watch
+
+PROXY_TIMEOUT_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Router:
+    """Knows a cluster from ``start`` to ``close``, and answers questions about it."""
+
+    def __init__(
+        self,
+        memberships: Sequence[Membership],
+        trust: Trust | None = None,
+        rhythm: Rhythm | None = None,
+    ) -> None:
+        """Take what says who belongs to the cluster; nothing is asked yet.
+
+        Args:
+            memberships: Earlier ones win; closed with the router.
+        """
+        self._started_at_s = time.time()
+        self._rhythm = rhythm or Rhythm()
+        self.knowledge = Knowledge()
+        self._alarm = Alarm()
+        self._prober = Prober(self.knowledge, self._look_for_conflicts)
+        self._resolver = Resolver(self.knowledge, self._prober, Balance(self.knowledge))
+        self._collector = Collector(memberships, self.knowledge, trust or Trust(), self._watch)
+
+    def start(self) -> None:
+        """Begin to know."""
+        self._collector.start()
+
+    def close(self) -> None:
+        """Stop all threads and close all connections."""
+        self._prober.close()
+        self._collector.close()
+
+    def __enter__(self) -> Router:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def resolve(self, question: Question) -> Server:
+        """Return the server a client is to read from; those that failed it are suspected at once.
+
+        Raises:
+            Unavailable: It is not known yet, or whoever has the dataset is down.
+            NobodyServes: The whole cluster is healthy, and no server has the dataset or may get it.
+        """
+        for server_id in question.excluded:
+            if self.knowledge.suspect(server_id):
+                logger.warning("server %s has failed a client and is suspected", server_id)
+                self._collector.check(server_id)
+        return self._resolver.resolve(question)
+
+    def refresh(self) -> None:
+        """Ask everybody for everything again, soon."""
+        self._collector.wake()
+
+    def inventory(self) -> dict[str, Any]:
+        """Return what is known, without tokens."""
+        return inventory(self.knowledge, self._started_at_s)
+
+    def server_list(self) -> dict[str, Any]:
+        """Return the servers, without tokens."""
+        return server_list(self.knowledge)
+
+    def ask(self, server_id: str, path: str) -> Json:
+        """Return what a server answers itself.
+
+        Raises:
+            NotFound: No member has that id.
+            AskFailed: It does not answer.
+        """
+        server = self.knowledge.get(server_id)
+        if server is None:
+            raise NotFound(
+                f"No server of the cluster has the id {server_id!r}.",
+                hint="fdss cluster servers lists them",
+            )
+        asker = Asker(server.member)
+        try:
+            return asker.get(path, PROXY_TIMEOUT_S)
+        finally:
+            asker.close()
+
+    def _watch(self, member: Member) -> Watch:
+        return Watch(member, self.knowledge, self._rhythm, self._look_for_conflicts)
+
+    def _look_for_conflicts(self) -> None:
+        self._alarm.look(self.knowledge.servers())
