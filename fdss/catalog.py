@@ -15,10 +15,12 @@ from fdss import places
 from fdss.arguments import LoadArguments
 from fdss.backend import Backend, BatchSource
 from fdss.config import ServerConfig
-from fdss.errors import FdssError, UnknownHandle
-from fdss.handles import HandlesFile
+from fdss.errors import FdssError, Forbidden, UnknownHandle, UnknownLocal
+from fdss.handles import MAX_ARGUMENT_BYTES, HandlesFile, argument_bytes
+from fdss.links import check_links
 from fdss.policy import Grant, Source, grant
-from fdss.storage import OpenOptions, open_dataset
+from fdss.recent import Recent
+from fdss.storage import Folder, OpenOptions, open_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +79,9 @@ class Entry:
 class Catalog:
     """Every dataset the server has open, each opened once, however many ask at a time.
 
-    Datasets stay open as long as the server runs. Handles of an earlier run open on first use,
-    under the policy of this run; one whose files changed is opened again on its next use.
+    As many as were used last stay open, and as many handles are known: one that was closed, or is
+    of an earlier run, opens on its next use, under the policy of this run. So does one whose files
+    changed.
     """
 
     def __init__(
@@ -100,10 +103,12 @@ class Catalog:
         self._file = file
         self._run = run
         self._given_opener = opener
-        self._kept = HandlesFile(file, run) if file else None
+        self._kept = HandlesFile(file, run, config.max_handles) if file else None
         self._opener = opener or storage_opener(config)
         self._lock = threading.Lock()
-        self._entries: dict[str, Entry] = {}
+        self._entries: Recent[Entry] = Recent(config.max_open, MAX_ARGUMENT_BYTES)
+        # Also without a file a handle outlives its dataset's being closed.
+        self._known: Recent[LoadArguments] = Recent(config.max_handles, MAX_ARGUMENT_BYTES)
         self._opening: dict[str, Future[Entry]] = {}
 
     def load(self, arguments: LoadArguments) -> Entry:
@@ -118,12 +123,13 @@ class Catalog:
         """Return the dataset of a handle, of this run or an earlier one.
 
         Raises:
-            UnknownHandle: No load ever made that handle.
-            FdssError: It was made by an earlier run and can no longer be opened.
+            UnknownHandle: No load made that handle, or only one that is not allowed any more:
+                else anybody could ask what an earlier run has served.
+            FdssError: It can no longer be opened.
         """
         entry = self._entries.get(handle)
-        arguments = entry.arguments if entry else self._kept_arguments(handle)
-        if arguments is None:
+        arguments = entry.arguments if entry else self._known_arguments(handle)
+        if arguments is None or (entry is None and not self._is_allowed(arguments)):
             raise UnknownHandle(f"Unknown handle: {handle[:64]}")
         return self._fresh(arguments, at_once=False)
 
@@ -135,18 +141,17 @@ class Catalog:
         for handle in self._opened_elsewhere():
             with suppress(FdssError):
                 self.get(handle)
-        with self._lock:
-            return [self._entries[handle] for handle in sorted(self._entries)]
+        return [entry for _, entry in sorted(self._entries.items())]
 
     def under(self, config: ServerConfig) -> Catalog:
         """Return a catalog with another policy, in which stays open what both policies allow."""
         other = Catalog(config, file=self._file, run=self._run, opener=self._given_opener)
-        with self._lock:
-            entries = dict(self._entries)
-        for handle, entry in entries.items():
+        for handle, arguments in self._known.items():
+            other._known.put(handle, arguments, argument_bytes(arguments))
+        for _, entry in self._entries.items():
             with suppress(FdssError):
                 if grant(entry.arguments, config) == grant(entry.arguments, self._config):
-                    other._entries[handle] = entry
+                    other._note(entry)
         return other
 
     def _fresh(self, arguments: LoadArguments, *, at_once: bool) -> Entry:
@@ -159,14 +164,23 @@ class Catalog:
         if self._kept is None or self._run is None:
             return []
         try:
-            return [handle for handle in self._kept.opened() if handle not in self._entries]
+            opened = self._kept.opened()[-self._config.max_open :]
+            return [handle for handle in opened if handle not in self._entries]
         except OSError as error:
             logger.error("handles of other processes cannot be read: %s", error)
             return []
 
-    def _kept_arguments(self, handle: str) -> LoadArguments | None:
-        if self._kept is None:
-            return None
+    def _is_allowed(self, arguments: LoadArguments) -> bool:
+        try:
+            grant(arguments, self._config)
+        except (Forbidden, UnknownLocal):
+            return False
+        return True
+
+    def _known_arguments(self, handle: str) -> LoadArguments | None:
+        known = self._known.get(handle)
+        if known is not None or self._kept is None:
+            return known
         try:
             return self._kept.arguments_of(handle)
         except OSError as error:
@@ -198,10 +212,15 @@ class Catalog:
             future.set_exception(error)
             raise
         with self._lock:
-            self._entries[arguments.handle] = entry
+            self._note(entry)
             del self._opening[arguments.handle]
         future.set_result(entry)
         return entry
+
+    def _note(self, entry: Entry) -> None:
+        size_bytes = argument_bytes(entry.arguments)
+        self._entries.put(entry.handle, entry, size_bytes)
+        self._known.put(entry.handle, entry.arguments, size_bytes)
 
     def _keep(self, arguments: LoadArguments) -> None:
         if self._kept is None:
@@ -220,9 +239,13 @@ def storage_opener(config: ServerConfig) -> Opener:
         hub_cache=places.hub_cache(),
         downloads=config.allow_downloads,
         builders=config.allow_paths,
+        max_copies=config.max_copies,
     )
 
     def opener(granted: Grant, arguments: LoadArguments) -> ServedBackend:
+        is_named = isinstance(granted.location, Folder) and granted.source == "local"
+        if is_named and not config.follow_links:
+            check_links(Path(granted.location.path), arguments.path)
         return open_dataset(granted.location, arguments, options)
 
     return opener

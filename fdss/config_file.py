@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdss import places
 from fdss.config import absolute
 from fdss.errors import SettingError
+from fdss.files import is_foreign
 from fdss.settings import BY_KEY, Setting
 
+if TYPE_CHECKING:
+    from fdss.config_text import Value
+
+MAX_BYTES = 1 << 20
+_ANYBODY_WRITES = 0o002
 _TYPE_NAMES = {str: "a string", int: "an integer", bool: "true or false", dict: "a mapping"}
 
 
@@ -46,64 +54,79 @@ def read_config_file(named: str | None) -> ConfigFile:
     """
     path = absolute(named) if named else places.default_config_file()
     try:
-        text = path.read_text("utf-8")
+        text = _text(path, is_named=named is not None)
     except FileNotFoundError as error:
         if named is None:
             return ConfigFile()
         raise SettingError(f"Config file {named!r} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"Config file {str(path)!r} cannot be read: {error}.") from error
-    values = _checked(_mapping(text, path), path)
-    local = _local(values.pop("local", {}), path)
+    values, local = _values(text, path)
     return ConfigFile(path, named is None, values, local)
 
 
-def _mapping(text: str, path: Path) -> dict[Any, Any]:
+def _text(path: Path, *, is_named: bool) -> str:
+    # What is named may be a pipe; nobody waits for one that nobody named.
+    if not is_named and path.exists() and not path.is_file():
+        raise SettingError(f"Config file {str(path)!r} is no regular file.")
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise SettingError(f"Config file {str(path)!r} has more than {MAX_BYTES:,} bytes.")
+    is_open = os.name == "posix" and bool(found.st_mode & _ANYBODY_WRITES)
+    if stat.S_ISREG(found.st_mode) and (is_open or is_foreign(found)):
+        raise SettingError(
+            f"Config file {str(path)!r} can be changed by other users.",
+            hint=f"make it yours, and chmod o-w {path}",
+        )
+    return data.decode("utf-8")
+
+
+def _values(text: str, path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
     # Here, so that commands which read no file do not wait for its import.
-    import yaml
+    from fdss.config_text import parse_mapping
 
     try:
-        body = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SettingError(f"Config file {str(path)!r} is not YAML: {error}") from error
-    if body is None:
-        return {}
-    if not isinstance(body, dict):
-        raise SettingError(f"Config file {str(path)!r} must be a mapping of keys to values.")
-    return body
+        values = _checked(parse_mapping(text))
+        return values, _local(values.pop("local", {}))
+    except SettingError as error:
+        message = f"Config file {str(path)!r}: {error.message}"
+        raise SettingError(message, hint=error.hint) from error
 
 
-def _checked(body: dict[Any, Any], path: Path) -> dict[str, Any]:
+def _checked(body: dict[str, Value]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for spelled, value in body.items():
-        key = spelled.replace("-", "_") if isinstance(spelled, str) else spelled
+        key = spelled.replace("-", "_")
         if key not in BY_KEY:
             raise SettingError(
-                f"Unknown key {spelled!r} in config file {str(path)!r}.",
+                f"Unknown key {spelled[:80]!r} in line {value.line}.",
                 hint=f"known keys are {', '.join(BY_KEY)}",
             )
         if key in values:
-            raise SettingError(f"Key {key!r} stands twice in config file {str(path)!r}.")
-        if value is not None:
-            values[key] = _typed(BY_KEY[key], value, path)
+            raise SettingError(f"Key {key!r} stands twice, a second time in line {value.line}.")
+        if value.content is not None:
+            values[key] = _typed(BY_KEY[key], value)
     return values
 
 
-def _typed(setting: Setting, value: Any, path: Path) -> Any:
-    fits = isinstance(value, setting.kind) and isinstance(value, bool) == (setting.kind is bool)
+def _typed(setting: Setting, value: Value) -> Any:
+    found = value.content
+    fits = isinstance(found, setting.kind) and isinstance(found, bool) == (setting.kind is bool)
     if not fits:
+        shown = "something else" if setting.key == "auth_token" else repr(found)[:80]
         raise SettingError(
-            f"Key {setting.key!r} in config file {str(path)!r} must be "
-            f"{_TYPE_NAMES[setting.kind]}, found {value!r}."
+            f"Key {setting.key!r} in line {value.line} must be "
+            f"{_TYPE_NAMES[setting.kind]}, found {shown}."
         )
-    return value
+    return found
 
 
-def _local(mapping: dict[Any, Any], path: Path) -> dict[str, Path]:
+def _local(mapping: dict[str, Any]) -> dict[str, Path]:
     for name, place in mapping.items():
-        if not isinstance(name, str) or not isinstance(place, str) or not place.strip():
+        if not isinstance(place, str) or not place.strip():
             raise SettingError(
-                f"Key 'local' in config file {str(path)!r} must map names to paths, "
-                f"found {name!r}: {place!r}."
+                f"Key 'local' must map names to paths, found {name[:80]!r}: {repr(place)[:80]}."
             )
     return {name: absolute(place.strip()) for name, place in mapping.items()}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 from fdss.arguments import DataFiles
 from fdss.errors import BadParameter, DataFilesRefused
@@ -14,9 +17,13 @@ MAX_PATTERN = 4096
 # Control characters, and halves of surrogate pairs, which no file name can hold.
 ODD_CHARACTERS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 
+# Bytes of a split's name, of which datasets makes the name of a file.
+MAX_SPLIT_NAME = 100
+
 _SPLIT_NAME = re.compile(r"\w+(\.\w+)*")
 _WEB = re.compile(r"(https?|hf)://", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin\$|conout\$) *(?=[.:]|$)", re.I)
 
 
 def check_data_files(data_files: DataFiles | None, *, paths: bool, urls: bool) -> None:
@@ -31,8 +38,10 @@ def check_data_files(data_files: DataFiles | None, *, paths: bool, urls: bool) -
         DataFilesRefused: A pattern leads outside, and that is not allowed.
     """
     if isinstance(data_files, dict):
+        if len(data_files) > MAX_PATTERNS:
+            raise BadParameter(f"Field 'data_files' has more than {MAX_PATTERNS} splits.")
         for split in data_files:
-            if not _SPLIT_NAME.fullmatch(split):
+            if not _SPLIT_NAME.fullmatch(split) or len(split.encode()) > MAX_SPLIT_NAME:
                 raise BadParameter(f"Field 'data_files' has an odd split name: {split[:80]!r}.")
     for count, pattern in enumerate(_patterns(data_files)):
         if count >= MAX_PATTERNS:
@@ -68,14 +77,33 @@ def _check_pattern(pattern: str, *, paths: bool, urls: bool) -> None:
 def is_inside(pattern: str) -> bool:
     """Return whether a pattern can only match files below the folder it is relative to.
 
-    Brackets are looked through: ``[.][.]/x`` is ``../x`` to some that expand patterns.
+    Brackets are looked through: ``[.][.]/x`` is ``../x`` to some that expand patterns. So are
+    percent signs and characters that merely look like dots and slashes.
     """
+    spellings = {pattern, unquote(pattern), unicodedata.normalize("NFKC", pattern)}
+    return all(map(_is_inside, spellings))
+
+
+def is_device(segment: str) -> bool:
+    """Return whether Windows takes a part of a path for a device, wherever it stands.
+
+    Elsewhere it is a name like any other.
+    """
+    return os.name == "nt" and _DEVICE.match(segment) is not None
+
+
+def _is_inside(pattern: str) -> bool:
     plain = re.sub(r"[\[\]{},]", "", pattern)
     return not (
-        _SCHEME.match(pattern)
+        _SCHEME.match(pattern.lstrip())
         or "::" in pattern
         or "://" in pattern
         or "\\" in pattern
         or plain.lstrip().startswith(("/", "~"))
-        or any(segment.strip() == ".." for part in (pattern, plain) for segment in part.split("/"))
+        or any(_leads_out(part) for text in (pattern, plain) for part in text.split("/"))
     )
+
+
+def _leads_out(segment: str) -> bool:
+    # Windows drops dots and spaces at the end of a name.
+    return segment.strip() == ".." or set(segment) == {".", " "} or is_device(segment)

@@ -7,11 +7,13 @@ The rules, in this order:
 3. The name of a packaged builder (``text``, ``json`` …), which reads any file: --allow-paths.
 4. Anything else is a Hub id, checked against the Hub's grammar: not with --no-hf.
 
-Links are followed: what a named folder links to is what the operator chose to serve.
+Nothing here looks at a file system, so no answer and no time tells what is on it. Where links in
+a named folder may lead is the matter of ``fdss.links``.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Literal
 
 from fdss.arguments import LoadArguments
 from fdss.config import ServerConfig
-from fdss.data_files import ODD_CHARACTERS, check_data_files
+from fdss.data_files import ODD_CHARACTERS, check_data_files, is_device
 from fdss.errors import (
     BadParameter,
     BuilderRefused,
@@ -74,6 +76,9 @@ PACKAGED_BUILDERS = frozenset(
         "xml",
     ]
 )
+
+# They unpickle, run functions or call databases, in one release of datasets or another.
+_NEVER = frozenset(["cache", "generator", "pandas", "spark", "sql"])
 
 _LOOKS_ABSOLUTE = re.compile(r"[/\\~]|[A-Za-z]:")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -137,6 +142,9 @@ def _local(path: str, config: ServerConfig) -> Folder:
 def _folder(path: str, config: ServerConfig) -> Folder:
     if not config.allow_paths:
         raise PathsDisabled(f"Loading by filesystem path is disabled on this server: {path!r}.")
+    if os.name == "nt" and path.replace("/", "\\").startswith("\\\\"):
+        # Merely looking there logs in at a host of the client's choice, or opens a device.
+        raise PathsDisabled(f"Path {path!r} is a share's or a device's.")
     try:
         folder = Path(path).expanduser()
     except RuntimeError as error:
@@ -147,7 +155,7 @@ def _folder(path: str, config: ServerConfig) -> Folder:
 
 
 def _builder(path: str, config: ServerConfig) -> Named:
-    if not config.allow_paths:
+    if not config.allow_paths or path.lower() in _NEVER:
         raise BuilderRefused(f"{path!r} is a file format, not a dataset; it is not served.")
     return Named(path)
 
@@ -158,7 +166,8 @@ def _check_hub_id(path: str) -> None:
         and _HUB_ID.fullmatch(path)
         and ".." not in path
         and "--" not in path
-        and not path.endswith(".git")
+        and not path.lower().endswith((".git", ".py"))
+        and not any(map(is_device, path.split("/")))
         and not path.startswith("buckets/")
     )
     if not well_formed:
@@ -184,5 +193,6 @@ def _check_revision(revision: str | None) -> None:
     if revision is None:
         return
     segments = revision.split("/")
-    if not _REVISION.fullmatch(revision) or ".." in revision or {"", "."} & set(segments):
+    is_odd = ".." in revision or {"", "."} & set(segments) or any(map(is_device, segments))
+    if is_odd or not _REVISION.fullmatch(revision):
         raise BadParameter(f"Field 'revision' is no branch, tag or commit: {revision!r}.")

@@ -18,7 +18,9 @@ class Scrubber:
     def __init__(self, config: ServerConfig) -> None:
         words: dict[str, str] = {}
         for path, word in _places(config):
-            for spelling in {str(path), path.as_posix(), str(path.resolve())}:
+            # Messages show a path as Python writes it, in which a backslash stands twice.
+            shown = {repr(str(place))[1:-1] for place in (path, path.resolve())}
+            for spelling in {str(path), path.as_posix(), str(path.resolve()), *shown}:
                 words.setdefault(spelling, word)
         words.pop("/", None)
         self._words = words

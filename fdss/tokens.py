@@ -8,13 +8,15 @@ import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fdss import places
+from fdss.claims import token_files
 from fdss.errors import SettingError
-from fdss.files import write_whole
+from fdss.files import Content, is_foreign, make_private, read_regular, write_whole
 from fdss.hosts import is_loopback
 
 TOKEN_VARIABLE = "FORGATHER_DATASET_SERVER_TOKEN"
 OTHERS = 0o077
+OTHERS_WRITE = 0o022
+MAX_FILE_BYTES = 4096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -27,38 +29,51 @@ def keep(path: Path, token: str) -> None:
     """Write a token to a file of mode 0600 in a folder of mode 0700, as a whole or not at all.
 
     Windows keeps no such modes; there the profile folder is what protects the file.
+
+    Raises:
+        OSError: The folder cannot be made or written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix":
-        path.parent.chmod(0o700)
+    make_private(path.parent)
     write_whole(path, [f"{token}\n".encode()], durable=True)
 
 
 def read(path: Path) -> str | None:
     """Return the token in a file; None if there is no such file, or nothing readable in it."""
     try:
-        return path.read_text("utf-8").strip() or None
+        return _text(_content(path)) or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def read_kept(path: Path) -> str | None:
+    """Return the token in a file that this machine keeps for its user; None as for ``read``.
+
+    Raises:
+        SettingError: Other users may use the file, or it is another user's (POSIX).
+    """
+    try:
+        content = _content(path)
+        token = _text(content) or None
+    except (OSError, UnicodeDecodeError):
+        return None
+    _check_private(path, content)
+    return token
 
 
 def read_private(path: Path) -> str:
     """Return the token in a file that only its owner may use.
 
     Raises:
-        SettingError: The file cannot be read, is empty, or (POSIX) other users may use it.
+        SettingError: The file cannot be read, is empty, no regular file or too large, or
+            (POSIX) other users may use it, or it is another user's.
     """
     try:
-        mode = path.stat().st_mode
-        token = path.read_text("utf-8").strip()
+        content = _content(path)
+        token = _text(content)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise SettingError(f"Token file {str(path)!r} cannot be read: {reason}.") from error
-    if os.name == "posix" and mode & OTHERS:
-        raise SettingError(
-            f"Token file {str(path)!r} may be used by other users (mode {mode & 0o777:04o}).",
-            hint=f"chmod 600 {path}",
-        )
+    _check_private(path, content)
     if not token:
         raise SettingError(f"Token file {str(path)!r} is empty.")
     return token
@@ -67,6 +82,16 @@ def read_private(path: Path) -> str:
 def is_exposed(path: Path) -> bool:
     """Return whether other users may read or change a file; never true on Windows."""
     return os.name == "posix" and bool(path.stat().st_mode & OTHERS)
+
+
+def is_planted(path: Path) -> bool:
+    """Return whether another user may have written a file; never true on Windows.
+
+    Raises:
+        OSError: It is not there.
+    """
+    found = path.stat()
+    return is_foreign(found) or (os.name == "posix" and bool(found.st_mode & OTHERS_WRITE))
 
 
 def is_sendable(token: str) -> bool:
@@ -86,6 +111,9 @@ def find(url: str, explicit: str | None) -> str | None:
 
     The first of: ``explicit``, $FORGATHER_DATASET_SERVER_TOKEN, and, when the URL's host is
     this machine, the file of the server on the URL's port.
+
+    Raises:
+        SettingError: Other users may use that file: it may be their token, or known to them.
     """
     named = explicit or os.environ.get(TOKEN_VARIABLE, "").strip()
     return named or _local_token(url)
@@ -99,4 +127,27 @@ def _local_token(url: str) -> str | None:
         return None
     if port is None or parts.hostname is None or not is_loopback(parts.hostname):
         return None
-    return read(places.token_file(port))
+    found = (read_kept(file) for file in token_files(parts.hostname, port))
+    return next((token for token in found if token), None)
+
+
+def _content(path: Path) -> Content:
+    return read_regular(path, MAX_FILE_BYTES)
+
+
+def _text(content: Content) -> str:
+    return content.data.decode("utf-8").strip()
+
+
+def _check_private(path: Path, content: Content) -> None:
+    if is_foreign(content.found):
+        raise SettingError(
+            f"Token file {str(path)!r} belongs to another user.",
+            hint="use a token file of your own",
+        )
+    mode = content.found.st_mode
+    if os.name == "posix" and mode & OTHERS:
+        raise SettingError(
+            f"Token file {str(path)!r} may be used by other users (mode {mode & 0o777:04o}).",
+            hint=f"chmod 600 {path}",
+        )

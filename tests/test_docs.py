@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,16 @@ from fdss.app import create_app
 from fdss.arguments import LoadArguments
 from fdss.catalog import Catalog
 from fdss.cli.main import LAZY, fdss
+from fdss.client import cluster, patience
+from fdss.client.limits import ClientLimits
 from fdss.client.loader import SERVER_VARIABLE
-from fdss.client.session import ROOTS_VARIABLE, ServerSession
+from fdss.client.session import ServerSession
 from fdss.config import ServerConfig
 from fdss.config_file import read_config_file
 from fdss.errors import error_kinds
 from fdss.serving import Server
 from fdss.settings import SETTINGS
+from fdss.tls.trust import CERT_VARIABLE, KEY_VARIABLE, ROOTS_VARIABLE
 from fdss.tokens import TOKEN_VARIABLE
 from fdss.views.parameters import PARAMETERS
 from fdss.wire import names, plain, tagged
@@ -83,8 +87,14 @@ def _command(name: str) -> click.Command:
     return command
 
 
+def _all_of(command: click.Command) -> list[click.Command]:
+    """Return a command with those of its group."""
+    return [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+
+
 def _flags(command: click.Command) -> set[str]:
-    return {flag for option in command.params for flag in option.opts if flag.startswith("-")}
+    options = [option for each in _all_of(command) for option in each.params]
+    return {flag for option in options for flag in option.opts if flag.startswith("-")}
 
 
 ALL_FLAGS = {flag for name in LAZY for flag in _flags(_command(name))} | {"--help", "--version"}
@@ -99,7 +109,15 @@ def test_shell_blocks_are_commands_that_parse(page: str) -> None:
         assert name in LAZY
         # Paths in the documents do not exist here.
         given = [word for word in rest if "=/" not in word and word != "--local"]
-        _command(str(name)).make_context(str(name), given, resilient_parsing=False).close()
+        _parse(_command(str(name)), given)
+
+
+def _parse(command: click.Command, given: list[str]) -> None:
+    with command.make_context(command.name, list(given)) as ctx:
+        if isinstance(command, click.Group):
+            _, inner, rest = command.resolve_command(ctx, list(given))
+            assert inner is not None
+            _parse(inner, rest)
 
 
 def test_readme_begins_with_commands_that_parse() -> None:
@@ -128,7 +146,7 @@ def test_every_command_stands_in_the_readme(name: str) -> None:
 
 def test_every_diagnostic_flag_stands_in_the_documents() -> None:
     """Every flag of the commands other than start is named in README or docs."""
-    text = README + CONFIGURATION + PROTOCOL
+    text = README + CONFIGURATION + PROTOCOL + PAGES["docs/tls.md"] + PAGES["docs/cluster.md"]
     flags = {flag for name in LAZY if name != "start" for flag in _flags(_command(name))}
 
     assert sorted(flag for flag in flags if not re.search(rf"{flag}\b", text)) == []
@@ -138,8 +156,11 @@ def test_every_diagnostic_flag_stands_in_the_documents() -> None:
 def test_commands_in_the_text_exist(page: str) -> None:
     """Every command that the text calls by its full name exists."""
     found = re.findall(r"`fdss ([a-z][a-z-]*)", PAGES[page])
+    inner = re.findall(r"`fdss tls ([a-z][a-z-]*)", PAGES[page])
+    known = {command.name for command in _all_of(_command("tls"))}
 
     assert sorted(set(found) - set(LAZY)) == []
+    assert sorted(set(inner) - known) == []
 
 
 def test_settings_table_is_the_table_of_settings() -> None:
@@ -175,12 +196,35 @@ def test_configuration_example_is_accepted(tmp_path: Path, monkeypatch: pytest.M
     assert read.values == {k: v for k, v in yaml.safe_load(example).items() if k != "local"}
 
 
-@pytest.mark.parametrize("variable", [SERVER_VARIABLE, TOKEN_VARIABLE, ROOTS_VARIABLE])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        SERVER_VARIABLE,
+        TOKEN_VARIABLE,
+        ROOTS_VARIABLE,
+        CERT_VARIABLE,
+        KEY_VARIABLE,
+        patience.CAP_VARIABLE,
+        patience.STALL_VARIABLE,
+        cluster.URL_VARIABLE,
+        cluster.TOKEN_VARIABLE,
+    ],
+)
 def test_client_variables_stand_in_the_readme(variable: str) -> None:
     """Every environment variable of the client stands in the README's table."""
     table = _table(README, "| variable | what it does |")
 
     assert variable in [name for row in table for name in _code(row[0])]
+
+
+def test_limits_table_is_the_limits_of_the_client() -> None:
+    """The table of a client's limits has each with its variable, default and meaning."""
+    expected = [
+        [f"`{limit.metadata['variable']}`", f"`{limit.default}`", limit.metadata["meaning"]]
+        for limit in fields(ClientLimits)
+    ]
+
+    assert _table(CONFIGURATION, "| variable | default | most that is taken |") == expected
 
 
 @each_page
@@ -376,11 +420,12 @@ def test_help_names_every_command_with_its_line() -> None:
 @pytest.mark.parametrize("name", LAZY)
 def test_every_command_and_flag_has_help(name: str) -> None:
     """Every command and every flag of it says what it does."""
-    command = _command(name)
+    commands = _all_of(_command(name))
 
-    assert command.help
+    assert all(command.help for command in commands)
     assert [
         option.name
+        for command in commands
         for option in command.params
         if isinstance(option, click.Option) and not option.help
     ] == []
