@@ -160,13 +160,10 @@ class FilePart(Protocol):
     def after(self, count: int) -> FilePart:
         """Return what follows the first ``count`` bytes."""
 
-    def sent(self, descriptor: int) -> int:
-        """Have the kernel send bytes to a socket that does not wait; return how many it took.
+    def mapped(self) -> memoryview | None:
+        """Return the bytes for system calls alone; whoever else looks at them may be ended.
 
-        Only where the system has ``os.sendfile``.
-
-        Raises:
-            OSError: The socket takes none.
+        None where the system does not offer it.
         """
 
     def first(self) -> memoryview:

@@ -16,6 +16,9 @@ from waitress.task import WSGITask
 from fdss.backend import FilePart
 from fdss.wire.body import SENDS_FILES, Chunk
 
+#: More than a socket takes at once, so that no part is looked up for nothing.
+MOST_UNREAD_BYTES = 1 << 23
+
 logger = logging.getLogger(__name__)
 
 
@@ -64,6 +67,22 @@ class Views:
                 break
             views.append(part)
         return views
+
+    def unread(self, count: int) -> list[memoryview]:
+        """Return up to ``count`` buffers from the front, one at least, for a system call alone.
+
+        Raises:
+            ContentChanged: A part of a file is not there as it was.
+        """
+        views: list[memoryview] = []
+        size_bytes = 0
+        for part in islice(self._parts, count):
+            view = part if isinstance(part, memoryview) else part.mapped()
+            if view is None or size_bytes > MOST_UNREAD_BYTES:
+                break
+            views.append(view)
+            size_bytes += len(view)
+        return views or self.first(count)
 
     def skip(self, sent_bytes: int) -> None:
         """Remove bytes from the front."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from weakref import WeakValueDictionary
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from fdss.errors import ContentChanged
 
+from .maps import IS_LINUX, FileMap
 from .stamps import Stamp
 
 #: Most bytes of a file that are held to be sent, where the kernel does not send them itself.
@@ -126,7 +126,13 @@ class FileRange:
     The file is open from the first of them that is sent to the last, once for all who send of it.
     """
 
-    def __init__(self, stamp: Stamp, offset: int, length: int) -> None:
+    def __init__(self, stamp: Stamp, offset: int, length: int, map_of: MapOf) -> None:
+        """Name bytes.
+
+        Args:
+            map_of: Maps a file, and keeps the map: to make one costs more than to use it.
+        """
+        self._map_of = map_of
         self._stamp = stamp
         self._offset = offset
         self._length = length
@@ -137,29 +143,24 @@ class FileRange:
 
     def after(self, count: int) -> FileRange:
         """Return what follows the first ``count`` bytes."""
-        rest = FileRange(self._stamp, self._offset + count, self._length - count)
+        rest = FileRange(self._stamp, self._offset + count, self._length - count, self._map_of)
         rest._file = self._file
         return rest
 
-    def sent(self, descriptor: int) -> int:
-        """Have the kernel send bytes from the first on, and return how many it took.
+    def mapped(self) -> memoryview | None:
+        """Return the bytes for the kernel alone, which answers with EFAULT where they are gone.
 
-        Args:
-            descriptor: Of a socket that does not wait.
+        Returns:
+            None where the system does not offer it, or the file cannot be mapped.
 
         Raises:
-            ContentChanged: The file is not the file that was opened, or ends before.
-            OSError: The socket takes none.
+            ContentChanged: The file is not the file that was opened.
         """
-        if not self._length:
-            return 0
-        if sys.platform == "win32":
-            raise OSError("there is no sendfile")
         file = self._opened()
-        count = os.sendfile(descriptor, file.descriptor, self._offset, self._length)
-        if not count:
-            raise _changed(self._stamp)
-        return count
+        try:
+            return self._map_of(file).view(self._offset, self._length) if IS_LINUX else None
+        except OSError:
+            return None
 
     def first(self, count: int = PIECE_BYTES) -> memoryview:
         """Return a copy of the first ``count`` bytes, or of all if there are fewer.
@@ -184,6 +185,8 @@ class FileRange:
         self._file.check()
         return self._file
 
+
+MapOf = Callable[[OpenFile], FileMap]
 
 _OPEN: WeakValueDictionary[Stamp, OpenFile] = WeakValueDictionary()
 

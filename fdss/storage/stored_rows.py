@@ -11,12 +11,13 @@ from fdss.errors import DatasetDamaged
 
 from .columns import BadValues, Columns, Runs
 from .contents import damage_told
+from .maps import FileMap
 from .messages import HEAD_BYTES
 from .outlines import Outline
 from .prefetch import fetch, is_cached
 from .ranges import OpenFile
 from .tables import Table, damaged
-from .vectored import FileMap, Fill, fill
+from .vectored import Fill, fill
 
 # A look costs some microseconds, a fetch of what is there one a column.
 _PROBES = 3

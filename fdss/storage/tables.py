@@ -181,7 +181,7 @@ class Table:
         stamp = self.files[file]
         if not stamp.is_fresh:
             raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
-        return FileRange(stamp, offset, last_offset + length - offset)
+        return FileRange(stamp, offset, last_offset + length - offset, self.map_of)
 
     def checked(self) -> Table:
         """Return the table, after a look at the schema of every file.

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .maps import IS_LINUX, FileMap, libc
 from .ranges import OpenFile
 from .stamps import Stamp
 
@@ -31,9 +30,6 @@ _FEW_RANGES = 16
 # IOV_MAX of Linux.
 _MOST_RANGES = 1024
 _MOST_MAPS = 256
-_PROT_READ = 1
-_MAP_SHARED = 1
-_FAILED = ctypes.c_void_p(-1).value
 
 
 @dataclass(frozen=True)
@@ -53,27 +49,6 @@ class Fill:
     sizes: Numbers
 
 
-class FileMap:
-    """A file as addresses of this process, at which only the kernel may look."""
-
-    def __init__(self, file: OpenFile) -> None:
-        """Map a file.
-
-        Raises:
-            OSError: It cannot be mapped.
-        """
-        self._size = file.stamp.size
-        self.address = _libc().mmap(None, self._size, _PROT_READ, _MAP_SHARED, file.descriptor, 0)
-        if self.address == _FAILED:
-            self.address = None
-            raise OSError(ctypes.get_errno(), "mmap")
-
-    def __del__(self) -> None:
-        if self.address is not None:
-            _libc().munmap(self.address, self._size)
-            self.address = None
-
-
 class Maps:
     """The latest maps of files, kept because to make one costs more than to use it."""
 
@@ -88,7 +63,7 @@ class Maps:
         """
         found = self._kept.get(file.stamp)
         if found is None:
-            found = self._kept[file.stamp] = FileMap(file)
+            found = self._kept[file.stamp] = FileMap(file.descriptor, file.stamp.size)
             if len(self._kept) > _MOST_MAPS:
                 self._kept.popitem(last=False)
         return found
@@ -171,22 +146,12 @@ def _joined(targets: Numbers, sizes: Numbers) -> Numbers:
 
 
 @lru_cache(1)
-def _libc() -> Any:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    size, number = ctypes.c_size_t, ctypes.c_int
-    libc.mmap.argtypes = [ctypes.c_void_p, size, number, number, number, ctypes.c_long]
-    libc.munmap.argtypes = [ctypes.c_void_p, size]
-    return libc
-
-
-@lru_cache(1)
 def _kernel_copy() -> Copy | None:
     """Return ``process_vm_writev``, if this system has it and lets us call it."""
-    if sys.platform != "linux" or sys.maxsize < 1 << 32:
+    if not IS_LINUX:
         return None
     try:
-        copy = _libc().process_vm_writev
+        copy = libc().process_vm_writev
     except AttributeError:
         return None
     pointer, count = ctypes.c_void_p, ctypes.c_ulong

@@ -44,7 +44,7 @@ def read(path):
         selection = Selection(every, some, **order)
         yield lambda: [batch.to_pylist() for batch in backend.batches(selection)]
         for encoding in (NdjsonEncoding("tagged"), ArrowEncoding(), ArrowEncoding("lz4")):
-            yield lambda: [bytes(c) for c in encoding.encode(backend, selection).read().chunks]
+            yield lambda: [bytes(c) for c in encoding.encode(backend, selection).read()]
 
 for path in sorted(Path(sys.argv[1]).glob("*.arrow")):
     told = "read"
