@@ -14,6 +14,7 @@ from fdss.errors import (
     FdssError,
     PageForeign,
     ServerUnreachable,
+    SettingError,
     Unavailable,
     error_kinds,
     kind_of_status,
@@ -29,8 +30,11 @@ NOT_FDSS_HINT = "check that the URL is that of a dataset server, and what stands
 
 # Statuses of what may stand between, and of servers from before FDSS.
 _BY_STATUS: dict[int, type[FdssError]] = {
-    407: ServerUnreachable,
+    407: SettingError,
+    408: ServerUnreachable,
+    421: ServerUnreachable,
     422: BadParameter,
+    425: Unavailable,
     429: Unavailable,
     502: ServerUnreachable,
     504: ServerUnreachable,

@@ -51,10 +51,11 @@ def page_chunks(
         AnswerTooLarge: Something came that is beyond the limits.
     """
     watch = watch_of(response, memory.limits)
+    stream = _Stream(response, memory.arena)
     parts = (
-        _batches(_Stream(response, memory.arena), maker, memory.limits, page.rows)
+        _batches(stream, maker, memory.limits, page.rows)
         if types == names.ARROW_TYPES
-        else _lines(response, types, maker, memory.limits)
+        else _lines(stream, types, maker, memory.limits)
     )
     came = 0
     reason: Exception | None = None
@@ -100,8 +101,9 @@ def _batches(
 class _Stream:
     """The bytes of a response's body, received where Arrow is to find them.
 
-    They are read below urllib3, which would copy them once or twice more. What it checks besides
-    is checked here: whoever asks for more bytes than come finds the body cut.
+    They are read below urllib3, which would copy them once or twice more, and keep back those
+    before a cut. What it checks besides is checked here: whoever asks for more bytes than come
+    finds the body cut.
 
     Attributes:
         received_bytes: Bytes that were read.
@@ -126,6 +128,14 @@ class _Stream:
         self.received_bytes += filled
         return memoryview(region.filled(filled))
 
+    def pieces(self, most_bytes: int) -> Iterator[bytes]:
+        """Yield the bytes up to the end of the body as they come; 1 to ``most_bytes`` at a time."""
+        try:
+            while piece := self._body.read1(most_bytes):
+                yield piece
+        except (HTTPException, OSError) as exc:
+            raise PageCut(f"the connection broke: {exc}") from exc
+
     def end(self) -> None:
         """Free the connection for the next page, if nothing is left in it of this one.
 
@@ -136,9 +146,9 @@ class _Stream:
 
 
 def _lines(
-    response: requests.Response, dialect: str, maker: RowMaker, limits: ClientLimits
+    stream: _Stream, dialect: str, maker: RowMaker, limits: ClientLimits
 ) -> Iterator[tuple[Chunk, int]]:
-    for lines in _whole_lines(response, limits):
+    for lines in _whole_lines(stream, limits):
         rows, fault = decoded_lines(lines.split(b"\n")[:-1], dialect)
         if dialect == names.TAGGED and (fitting := maker.fitting(rows)) < len(rows):
             fault = PageForeign(f"Its columns are {str(list(rows[fitting]))[:200]}.")
@@ -149,10 +159,10 @@ def _lines(
             raise fault
 
 
-def _whole_lines(response: requests.Response, limits: ClientLimits) -> Iterator[bytes]:
+def _whole_lines(stream: _Stream, limits: ClientLimits) -> Iterator[bytes]:
     held: list[bytes] = []
     held_bytes = 0
-    for block in response.iter_content(READ_BYTES):
+    for block in stream.pieces(READ_BYTES):
         end = block.rfind(b"\n") + 1
         first_end = block.find(b"\n") if end else len(block)
         line_bytes = held_bytes + first_end
@@ -167,6 +177,7 @@ def _whole_lines(response: requests.Response, limits: ClientLimits) -> Iterator[
         held_bytes = len(block) - end
     if held:
         raise PageCut("its last line has no end")
+    stream.end()
 
 
 def decoded_lines(lines: list[bytes], dialect: str) -> tuple[list[Row], PageError | None]:

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 
 from fdss import places, tokens
 from fdss.errors import SettingError
-from fdss.hosts import is_loopback
+from fdss.hosts import is_loopback, url_of
+from fdss.tls.folder import TlsFolder
+from fdss.wire.names import ROUTER_PORT
 
 from .session import ServerSession
 
 URL_VARIABLE = "FORGATHER_SERVER_URL"
 TOKEN_VARIABLE = "FORGATHER_SERVER_TOKEN"
-DEFAULT_URL = "http://127.0.0.1:8765"
+DEFAULT_HOST = "127.0.0.1"
 TIMEOUT_S = 10.0
 
 
@@ -29,13 +31,13 @@ class RouterSession(ServerSession):
         """Take the router's URL; nothing is sent yet.
 
         Args:
-            url: None for the environment's.
+            url: None for the environment's, else for this machine's.
 
         Raises:
-            SettingError: The URL or the token is malformed.
+            SettingError: The URL or the token is malformed, or the TLS folder cannot be read.
         """
         named = url or os.environ.get(URL_VARIABLE, "").strip()
-        super().__init__(named or DEFAULT_URL, timeout_s=TIMEOUT_S)
+        super().__init__(named or own_router_url(), timeout_s=TIMEOUT_S)
 
     def __repr__(self) -> str:
         return f"RouterSession({self.url!r})"
@@ -53,3 +55,12 @@ class RouterSession(ServerSession):
 
     def _token_hint(self) -> str:
         return f"set {TOKEN_VARIABLE} to the token of the router at {self.url}"
+
+
+def own_router_url() -> str:
+    """Return the URL of this machine's router, which speaks as the TLS folder says.
+
+    Raises:
+        SettingError: The TLS folder cannot be read.
+    """
+    return url_of(DEFAULT_HOST, ROUTER_PORT, TlsFolder().scheme)

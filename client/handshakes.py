@@ -31,6 +31,10 @@ _UNKNOWN_ISSUER = frozenset({2, 19, 20, 21})
 _WRONG_NAME = frozenset({62, 64})
 
 _NOT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL")
+# What a server answers that takes plain HTTP for what it speaks. With 400, with a redirect to
+# https and with errors of its own answers one, too, that speaks TLS, or something in front of it.
+_SERVED = re.compile(rb"HTTP/1\.[01] (2[0-9]{2}|401|403|404|405)")
+_SERVED_BYTES = 12
 _TOO_OLD = re.compile("PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_PROTOCOLS_AVAILABLE")
 _OURS = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|DECRYPT_ERROR)")
 
@@ -170,7 +174,8 @@ def _speaks_http(url: str) -> bool:
     try:
         with _connected(url) as connection:
             connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
-            return connection.recv(5) == b"HTTP/"
+            with connection.makefile("rb") as answer:
+                return _SERVED.match(answer.read(_SERVED_BYTES)) is not None
     except OSError:
         return False
 

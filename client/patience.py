@@ -19,6 +19,8 @@ from fdss.errors import FdssError, OutageTooLong, SettingError, Unavailable
 CAP_VARIABLE = "FORGATHER_DATASET_CLIENT_MAX_RETRY_SECONDS"
 STALL_VARIABLE = "FORGATHER_DATASET_CLIENT_STALL_SECONDS"
 REMINDER_S = 60.0
+#: Trouble that comes back sooner is the same trouble: the pauses go on growing.
+CALM_S = 10.0
 
 _log = logging.getLogger(__name__)
 # Not the random module's own state: forked workers share it, and a job may have seeded it.
@@ -62,33 +64,35 @@ class Patience:
         return _draw.uniform(0.0, bound_s)
 
 
-class Outage:
-    """One time of trouble: from the first error to the next row.
+class Outages:
+    """The times of trouble of one reader, each from the last row before to the first behind it.
 
-    It is told in the log when it begins, once a minute while it lasts, and when it ends.
+    One is told in the log when it begins, once a minute while it lasts, and when it ends; of those
+    that follow within a minute, as a bad link brings them, nothing is told.
     """
 
     def __init__(self, patience: Patience, waiting: str) -> None:
-        """Begin.
+        """Begin without trouble.
 
         Args:
             waiting: What waits, for the log.
         """
         self._patience = patience
         self._waiting = waiting
-        self._begun_s = time.monotonic()
-        self._told_s = -math.inf
         self._tries = 0
+        self._is_on = self._is_told = False
+        self._flowed_s = time.monotonic()
+        self._ended_s = self._told_s = -math.inf
 
     @property
-    def tries(self) -> int:
-        """Return how often was tried in vain."""
-        return self._tries
+    def left_s(self) -> float:
+        """Return the seconds that the patience has left; infinite without an end."""
+        return self._patience.most_s - (time.monotonic() - self._flowed_s)
 
     @property
-    def lasted_s(self) -> float:
-        """Return the seconds since it began."""
-        return time.monotonic() - self._begun_s
+    def timeout_s(self) -> float:
+        """Return how long the next try may wait for a byte."""
+        return max(min(self._patience.stall_s, self.left_s), self._patience.first_s)
 
     def wait(self, error: FdssError) -> None:
         """Pause after a try in vain; a signal such as Ctrl-C ends the pause.
@@ -96,43 +100,48 @@ class Outage:
         Raises:
             OutageTooLong: The patience is at its end.
         """
+        now_s = time.monotonic()
+        if not self._is_on and now_s - self._ended_s > CALM_S:
+            self._tries = 0
+        self._is_on = True
         self._tries += 1
-        left_s = self._patience.most_s - self.lasted_s
-        if left_s <= 0:
+        if self.left_s <= 0:
             raise OutageTooLong(
-                f"{self._waiting} waited {self.lasted_s:.1f} s, {self._tries} tries: "
-                f"{error.message}",
+                f"{self._waiting} waited {now_s - self._flowed_s:.1f} s: {error.message}",
                 hint=f"{CAP_VARIABLE} is {self._patience.most_s:g}; {error.hint}".rstrip("; "),
             ) from error
-        self._tell(error)
+        self._tell(error, now_s)
         pause_s = self._patience.pause_s(self._tries)
         if isinstance(error, Unavailable):
             # Those who were told the same time do not come back at the same time.
             pause_s += min(error.retry_after_s, self._patience.longest_s)
-        time.sleep(min(pause_s, left_s))
+        time.sleep(min(pause_s, max(self.left_s, 0.0)))
 
     def end(self, where: str) -> None:
-        """Say that rows flow again."""
-        _log.warning(
-            "%s goes on after %.1f s and %d tries, from %s.",
-            self._waiting,
-            self.lasted_s,
-            self._tries,
-            where,
-        )
+        """Say that rows flow."""
+        if self._is_on:
+            self._is_on = False
+            self._ended_s = time.monotonic()
+            if self._is_told:
+                self._is_told = False
+                lasted_s = self._ended_s - self._flowed_s
+                _log.warning("%s goes on after %.1f s, from %s.", self._waiting, lasted_s, where)
 
-    def _tell(self, error: FdssError) -> None:
-        now_s = time.monotonic()
+    def flow(self) -> None:
+        """Say that whoever takes the rows is back for more: from now on is waited."""
+        self._flowed_s = time.monotonic()
+
+    def _tell(self, error: FdssError, now_s: float) -> None:
         if now_s - self._told_s < REMINDER_S:
             return
-        if self._told_s == -math.inf:
-            limit = (
-                "" if math.isinf(self._patience.most_s) else f" up to {self._patience.most_s:g} s"
-            )
-            _log.warning("%s waits%s: %s", self._waiting, limit, error)
-        else:
-            _log.warning("%s has waited for %.0f s: %s", self._waiting, self.lasted_s, error)
         self._told_s = now_s
+        most_s, lasted_s = self._patience.most_s, now_s - self._flowed_s
+        if self._is_told:
+            _log.warning("%s has waited for %.0f s: %s", self._waiting, lasted_s, error)
+            return
+        self._is_told = True
+        limit = "" if math.isinf(most_s) else f" up to {most_s:g} s"
+        _log.warning("%s waits%s: %s", self._waiting, limit, error)
 
 
 def _seconds(variable: str, default: float, otherwise: str) -> float:

@@ -26,6 +26,8 @@ from .session import READ_TIMEOUT_S, ServerSession
 
 MIN_PAGE_BYTES = 1 << 16
 LOAD_TIMEOUT_S = 600.0
+#: How a fingerprint begins that stands for one nobody told.
+UNKNOWN = "unknown:"
 
 # It becomes part of a path.
 _HANDLE = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
@@ -165,21 +167,21 @@ class RemoteBackend:
     @property
     def fingerprint(self) -> str:
         """Return the content fingerprint."""
-        told = self._described()
-        return told.fingerprint or f"unknown:{self._handle}:{told.length}"
+        told = self.description
+        return told.fingerprint or f"{UNKNOWN}{self._handle}:{told.length}"
 
     @property
     def column_names(self) -> list[str]:
         """Return the names of the columns, in stored order."""
-        return list(self._described().column_names)
+        return list(self.description.column_names)
 
     @property
     def features(self) -> FeaturesJson:
         """Return the HF features as JSON, a name to a feature, in stored order."""
-        return dict(self._described().features)
+        return dict(self.description.features)
 
     def __len__(self) -> int:
-        return self._described().length
+        return self.description.length
 
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
         """Yield the rows of a selection, in its order; closing the iterator ends its thread.
@@ -191,16 +193,30 @@ class RemoteBackend:
             ContentChanged: The server's rows are no longer those of the fingerprint.
             FdssError: The server refused the request.
         """
-        served = self._served(selection)
         if selection.columns == ():
             # Rows without columns have nothing that could be sent.
-            yield RowsChunk([{} for _ in range(len(selection))], served.maker)
-            return
+            yield RowsChunk([{} for _ in range(len(selection))], self._served(selection).maker)
+        elif len(selection):
+            yield from self.rest_of(selection, self.reading(selection))
+        else:
+            # Columns that do not exist are told all the same.
+            self._served(selection)
+
+    def reading(self, selection: Selection, begin: int = 0) -> ReadAhead[Chunk]:
+        """Return the chunks from the ``begin``-th row of a selection on; errors as in ``chunks``.
+
+        The selection has columns, and rows from there on.
+        """
         ahead_bytes = self._transfer.read_ahead_bytes
-        reader = PageReader(served, selection, max(MIN_PAGE_BYTES, ahead_bytes * 2 // 3))
-        done = 0
-        while done < len(selection):
-            ahead: ReadAhead[Chunk] = ReadAhead(partial(reader.chunks, done), ahead_bytes)
+        most_bytes = max(MIN_PAGE_BYTES, ahead_bytes * 2 // 3)
+        reader = PageReader(self._served(selection), selection, most_bytes)
+        return ReadAhead(partial(reader.chunks, begin), ahead_bytes)
+
+    def rest_of(
+        self, selection: Selection, ahead: ReadAhead[Chunk], done: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield what is being read of a selection, from its ``done``-th row on, and close it."""
+        while True:
             try:
                 while done < len(selection) and ahead.belongs_here():
                     chunk = next(ahead)
@@ -209,9 +225,21 @@ class RemoteBackend:
                 ahead.finish()
             finally:
                 ahead.close()
+            if done == len(selection):
+                return
+            # After a fork the child reads for itself.
+            ahead = self.reading(selection, done)
+
+    @property
+    def description(self) -> Description:
+        """Return what the server tells about the handle."""
+        if self._description is None:
+            body = self._session.get_json(names.handle_path(self._handle))
+            self._description = Description.from_json(body, self.url, self._transfer.limits)
+        return self._description
 
     def _served(self, selection: Selection) -> Served:
-        told = self._described()
+        told = self.description
         missing = sorted(set(selection.columns or ()) - set(told.column_names))
         if missing:
             raise UnknownColumn(
@@ -232,12 +260,6 @@ class RemoteBackend:
             self._link,
             self._row_bytes,
         )
-
-    def _described(self) -> Description:
-        if self._description is None:
-            body = self._session.get_json(names.handle_path(self._handle))
-            self._description = Description.from_json(body, self.url, self._transfer.limits)
-        return self._description
 
 
 def load_remote(

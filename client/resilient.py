@@ -7,8 +7,9 @@ has to hold the rows that the job began with: its fingerprint is compared before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+import time
+from collections.abc import Iterator
+from typing import Any
 
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, FeaturesJson, Selection
@@ -17,28 +18,35 @@ from fdss.errors import (
     BadRequest,
     ContentChanged,
     FdssError,
+    NobodyServes,
     PageCut,
     ServerUnreachable,
     Unavailable,
     UnknownHandle,
 )
+from fdss.wire.names import HEALTH_PATH
 
+from . import hedging
 from .finding import Finder, Found
 from .pages import Transfer
-from .patience import Outage, Patience
-from .remote import LOAD_TIMEOUT_S, RemoteBackend, load_remote
+from .patience import Outages, Patience
+from .pins import Pin
+from .remote import LOAD_TIMEOUT_S, Description, RemoteBackend, load_remote
+from .session import ServerSession
 
 PASSING = (ServerUnreachable, PageCut, Unavailable, UnknownHandle)
-#: What a server may recover from, but a job must not wait for without end.
+#: How often what a server may recover from, but a job must not wait for without end, is tried.
 FAILURES = 8
+HEALTH_TIMEOUT_S = 5.0
 
-Answer = TypeVar("Answer")
+Present = tuple[Found, RemoteBackend]
 
 
 class ResilientRemoteBackend:
     """The rows of a dataset, from whichever server has them.
 
-    It can be pickled, and used after a fork and by several threads.
+    It can be pickled, and used after a fork and by several threads. All processes of a job read
+    the same content, also those that were forked before it was known.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class ResilientRemoteBackend:
         *,
         patience: Patience | None = None,
         transfer: Transfer | None = None,
+        hedge: bool | None = None,
     ) -> None:
         """Take what to load; nothing is sent before the first question.
 
@@ -56,57 +65,88 @@ class ResilientRemoteBackend:
             finder: Says which server.
             patience: How an outage is borne; None for what the environment says.
             transfer: How rows are brought here; None as ``RemoteBackend`` has it.
+            hedge: Ask a second server, where there is one, for a first page that comes slowly;
+                None for what the environment says.
 
         Raises:
-            SettingError: The environment names no possible patience.
+            SettingError: The environment names no possible patience or hedge.
         """
-        self._arguments = arguments
-        self._finder = finder
-        self._patience = patience or Patience.from_environment()
-        self._transfer = transfer
-        self._present: tuple[Found, RemoteBackend] | None = None
-        self._fingerprint: str | None = None
+        self.arguments = arguments
+        self.finder = finder
+        self.patience = patience or Patience.from_environment()
+        self.transfer = transfer
+        self._hedges = finder.can_choose and (hedging.is_wanted() if hedge is None else hedge)
+        self.pin = Pin()
+        self.present: Present | None = None
+        self._told: Description | None = None
 
     def __repr__(self) -> str:
-        return f"ResilientRemoteBackend({self._arguments.path!r}, {self._finder!r})"
+        return f"ResilientRemoteBackend({self.arguments.path!r}, {self.finder!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not self.finder.can_choose:
+            return self.__dict__
+        # The copies would each ask for a server, and could be given different content; and the
+        # token that a router gave stays here.
+        self.description()
+        return {**self.__dict__, "present": None}
 
     @property
     def url(self) -> str:
         """Return the URL of the server that is read from at present."""
-        return self._asked(lambda remote: remote.url)
+        return Trouble(self).server()[1].url
 
     @property
     def handle(self) -> str:
         """Return the handle of the dataset on that server."""
-        return self._asked(lambda remote: remote.handle)
+        return Trouble(self).server()[1].handle
 
     @property
     def fingerprint(self) -> str:
         """Return the content fingerprint."""
-        return self._asked(lambda remote: remote.fingerprint)
+        self.description()
+        assert self.pin.fingerprint is not None
+        return self.pin.fingerprint
 
     @property
     def column_names(self) -> list[str]:
         """Return the names of the columns, in stored order."""
-        return self._asked(lambda remote: remote.column_names)
+        return list(self.description().column_names)
 
     @property
     def features(self) -> FeaturesJson:
         """Return the HF features as JSON, a name to a feature, in stored order."""
-        return self._asked(lambda remote: remote.features)
+        return dict(self.description().features)
 
     def __len__(self) -> int:
-        return self._asked(len)
+        return self.description().length
+
+    @property
+    def is_described(self) -> bool:
+        """Tell whether a server has told of the dataset."""
+        return self._told is not None
+
+    def description(self) -> Description:
+        """Return what a server tells about the dataset, once one does."""
+        if self._told is None:
+            Trouble(self).server()
+            assert self._told is not None
+        return self._told
 
     def connect(self) -> None:
-        """Load the dataset now, with one try.
+        """Load the dataset now; only a server that is busy is asked twice.
 
         Raises:
             ServerUnreachable: No server answered.
             FdssError: The server refused, with its own message.
         """
-        found = self._finder.find(self._arguments, self._fingerprint)
-        self._present = found, self._loaded(found, LOAD_TIMEOUT_S)
+        trouble = Trouble(self)
+        found = self.finder.find(self.arguments, self.pin.fingerprint)
+        while self.present is None:
+            try:
+                self.present = found, trouble.loaded(found)
+            except Unavailable as error:
+                trouble.outages.wait(error)
 
     def chunks(self, selection: Selection) -> Iterator[Chunk]:
         """Yield the rows of a selection, in its order, through outages and changes of server.
@@ -116,101 +156,137 @@ class ResilientRemoteBackend:
             ContentChanged: The rows are no longer those the job began with.
             FdssError: A server refused what no waiting helps.
         """
-        trouble = _Trouble(self)
+        trouble = Trouble(self)
         done = 0
         while True:
-            found, remote = trouble.server()
+            found, remote = present = trouble.server()
             left = selection if not done else selection.part(done, len(selection) - done)
             try:
-                for chunk in remote.chunks(left):
+                chunks = remote.chunks(left)
+                if self._hedges:
+                    present, chunks = hedging.raced(self, present, left)
+                    found, self.present = present[0], present
+                for chunk in chunks:
                     trouble.end(found)
                     done += len(chunk)
                     yield chunk
+                    trouble.outages.flow()
                 return
             except FdssError as error:
+                if self.present is present:
+                    self.present = None
                 trouble.bear(error, found)
 
-    def _asked(self, question: Callable[[RemoteBackend], Answer]) -> Answer:
-        trouble = _Trouble(self)
-        while True:
-            found, remote = trouble.server()
-            try:
-                answer = question(remote)
-            except FdssError as error:
-                trouble.bear(error, found)
-            else:
-                trouble.end(found)
-                return answer
+    def load(self, found: Found, timeout_s: float) -> RemoteBackend:
+        """Return the dataset of a server, which has the rows that the job reads.
 
-    def _loaded(self, found: Found, timeout_s: float) -> RemoteBackend:
+        Args:
+            timeout_s: Seconds that the load may take.
+
+        Raises:
+            ContentChanged: It has other rows.
+            FdssError: It did not answer, or refused.
+        """
         remote = load_remote(
             found.url,
-            self._arguments,
+            self.arguments,
             token=found.token,
-            timeout_s=self._patience.stall_s,
-            transfer=self._transfer,
+            timeout_s=min(self.patience.stall_s, max(self.patience.most_s, HEALTH_TIMEOUT_S)),
+            transfer=self.transfer,
             load_timeout_s=timeout_s,
         )
-        if self._fingerprint is None:
-            self._fingerprint = remote.fingerprint
-        if remote.fingerprint != self._fingerprint:
+        agreed = self.pin.agreed(remote.fingerprint)
+        if remote.fingerprint != agreed:
             raise ContentChanged(
-                f"{self._arguments.path!r} at {found.url} has the fingerprint"
-                f" {remote.fingerprint!r}; this job reads {self._fingerprint!r}."
+                f"{self.arguments.path!r} at {found.url} has the fingerprint"
+                f" {remote.fingerprint!r}; this job reads {agreed!r}."
             )
+        self._told = self._told or remote.description
         return remote
 
 
-class _Trouble:
-    """What one reader bears: it decides what is tried again, where, and when."""
+class Trouble:
+    """What one reader bears: it decides what is tried again, where, and when.
+
+    Attributes:
+        outages: How long it waits.
+    """
 
     def __init__(self, backend: ResilientRemoteBackend) -> None:
+        self.outages = Outages(backend.patience, f"Dataset {backend.arguments.path!r}")
         self._backend = backend
-        self._patience = backend._patience
-        self._outage: Outage | None = None
+        self._failures = 0
 
-    def server(self) -> tuple[Found, RemoteBackend]:
+    def server(self) -> Present:
         """Return a server that has the rows, once there is one."""
-        backend, present = self._backend, self._backend._present
+        backend = self._backend
+        present = backend.present
         while present is None:
             try:
-                found = backend._finder.find(backend._arguments, backend._fingerprint)
-            except PASSING as error:
-                self._wait(error)
+                found = backend.finder.find(backend.arguments, backend.pin.fingerprint)
+            except FdssError as error:
+                # A server that reboots has left the cluster; a name that nobody knew is no name.
+                is_gone = isinstance(error, NobodyServes) and backend.is_described
+                if not (is_gone or isinstance(error, PASSING) or self._may_recover(error)):
+                    raise
+                self.outages.wait(error)
                 continue
             try:
-                present = backend._present = found, backend._loaded(found, self._patience.stall_s)
+                present = found, self.loaded(found)
             except FdssError as error:
                 self.bear(error, found)
+                continue
+            backend.present = present
+            self.end(found)
         return present
+
+    def loaded(self, found: Found) -> RemoteBackend:
+        """Return the dataset of a server, which may take long to load it while it is well."""
+        begun_s = time.monotonic()
+        while True:
+            tried_s, timeout_s = time.monotonic(), self.outages.timeout_s
+            try:
+                return self._backend.load(found, timeout_s)
+            except ServerUnreachable:
+                now_s = time.monotonic()
+                was_silent = now_s - tried_s >= timeout_s
+                if not was_silent or now_s - begun_s > LOAD_TIMEOUT_S or not _is_well(found):
+                    raise
+            # It goes on loading, and the next request joins the first.
+            self.outages.flow()
 
     def bear(self, error: FdssError, found: Found) -> None:
         """Return when the next try is due after an error of a server, or raise the error."""
-        backend = self._backend
-        backend._present = None
+        finder = self._backend.finder
         if isinstance(error, PASSING) or self._may_recover(error):
-            backend._finder.suspect(found)
-            self._wait(error)
-        elif backend._finder.can_choose and not isinstance(error, BadRequest):
+            # One that is busy is not to be avoided by everybody.
+            if not isinstance(error, Unavailable):
+                finder.suspect(found)
+            self.outages.wait(error)
+        elif finder.can_choose and not isinstance(error, BadRequest):
             # Where there is no other server, the finder raises the error.
-            backend._finder.refuse(found, error)
+            finder.refuse(found, error)
         else:
             raise error
 
     def end(self, found: Found) -> None:
-        """Say that a server has answered."""
-        if self._outage is not None:
-            self._outage.end(found.url)
-            self._outage = None
+        """Say that a server has answered as it should."""
+        self._failures = 0
+        self.outages.end(found.url)
 
     def _may_recover(self, error: FdssError) -> bool:
-        tries = 0 if self._outage is None else self._outage.tries
         # A router may know a token by now that the server has changed.
-        is_token = isinstance(error, AuthenticationRequired) and self._backend._finder.can_choose
-        return tries < FAILURES and (is_token or (error.status == 500 and error.travels))
+        is_token = isinstance(error, AuthenticationRequired) and self._backend.finder.can_choose
+        if not (is_token or (error.status == 500 and error.travels)):
+            return False
+        self._failures += 1
+        return self._failures <= FAILURES
 
-    def _wait(self, error: FdssError) -> None:
-        if self._outage is None:
-            waiting = f"Dataset {self._backend._arguments.path!r}"
-            self._outage = Outage(self._patience, waiting)
-        self._outage.wait(error)
+
+def _is_well(found: Found) -> bool:
+    """Tell whether a server answers questions."""
+    try:
+        ServerSession(found.url, found.token, HEALTH_TIMEOUT_S).get_json(HEALTH_PATH)
+    except FdssError:
+        return False
+    return True

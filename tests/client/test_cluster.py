@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import socket
@@ -13,15 +14,15 @@ from raw_server import RawServer, Request, StartServer, response
 
 from fdss import places, tokens
 from fdss.arguments import LoadArguments
+from fdss.backend import Selection
 from fdss.client import ResilientRemoteBackend, fast_load_iterable_dataset
 from fdss.client.cluster import RouterSession
-from fdss.client.finding import ClusterRouter, Found
+from fdss.client.finding import AVOIDED_S, ClusterRouter, Found, OneServer
 from fdss.client.loader import SERVER_VARIABLE
 from fdss.client.patience import Patience
 from fdss.errors import (
     AuthenticationRequired,
     ContentChanged,
-    DatasetDamaged,
     Forbidden,
     NobodyServes,
     OutageTooLong,
@@ -109,6 +110,28 @@ def test_auto_asks_the_router_when_the_length_is_needed(
     assert server.requests[0].headers["authorization"] == "Bearer t"
 
 
+@pytest.mark.parametrize(
+    ("enabled", "names", "scheme"),
+    [
+        ("true", ["server.crt", "server.key"], "https"),
+        ("false", ["server.crt", "server.key"], "http"),
+        ("true", ["server.crt"], "http"),
+    ],
+)
+def test_the_router_of_this_machine_speaks_as_the_tls_folder_says(
+    enabled: str, names: list[str], scheme: str
+) -> None:
+    """Without a URL the router of this machine is asked, over https once TLS is enabled."""
+    folder = places.tls_folder()
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"enabled: {enabled}\n")
+    for name in names:
+        (folder / name).touch()
+
+    assert RouterSession().url == f"{scheme}://127.0.0.1:8765"
+    assert RouterSession("http://127.0.0.1:9").url == "http://127.0.0.1:9"
+
+
 def test_a_router_without_a_port_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A router that is down at the start is tried again, for as long as the cap allows."""
     monkeypatch.setenv("FORGATHER_SERVER_URL", "http://127.0.0.1:1")
@@ -172,27 +195,22 @@ def test_when_all_are_excluded_the_excluded_are_tried(
     assert [request.query.get("exclude") for request in asked.requests] == [None, "one", None]
 
 
-def test_other_content_is_refused_for_good(
+def test_other_content_is_refused(
     start_server: StartServer, router: Callable[..., RawServer]
 ) -> None:
-    """A replica with other content is never read from; if there is no other, that is the error."""
-    server = start_server(answering(("200 OK", loaded("a")), ("502 Bad", {}), ("200 OK", loaded())))
+    """A replica with other content is not read from; if there is no other, that is the error."""
+    sound, closed = ("200 OK", loaded("a")), ("403 No", {"error": "closed", "code": "forbidden"})
+    server = start_server(answering(sound, closed))
     other = start_server(answering(("200 OK", loaded("b"))))
-    asked = router(
-        resolved(server, "one"),
-        resolved(other, "two"),
-        UNAVAILABLE,
-        UNAVAILABLE,
-        resolved(other, "two"),
-    )
+    named, else_named = resolved(server, "one"), resolved(other, "two")
+    asked = router(named, else_named, UNAVAILABLE, else_named)
     backend = clustered()
     assert backend.fingerprint == "a" * 64
-    backend._present = None
     with pytest.raises(ContentChanged, match="local/rows"):
-        len(backend)
+        list(backend.chunks(Selection(range(3), range(3))))
 
     assert asked.requests[1].query["fingerprint"] == "a" * 64
-    assert asked.requests[2].query["exclude"] == "two"
+    assert asked.requests[2].query["exclude"] == "one,two"
 
 
 def test_a_damaged_replica_leads_to_another(
@@ -250,12 +268,73 @@ def test_the_routers_own_token_is_found(
     ]
 
 
-def test_suspects_are_forgotten_by_other_processes() -> None:
-    """A finder travels to workers with what it refuses for good, and without its suspicions."""
-    finder = ClusterRouter(RouterSession("http://127.0.0.1:1"))
-    finder.suspect(Found("http://a", None, "a"))
-    finder.refuse(Found("http://b", None, "b"), DatasetDamaged("bits"))
-    copy = pickle.loads(pickle.dumps(finder))
+def test_data_files_are_asked_for(
+    start_server: StartServer, router: Callable[..., RawServer]
+) -> None:
+    """The router hears which files are wanted."""
+    server = start_server(answering(("200 OK", loaded())))
+    asked = router(resolved(server, "one"))
 
-    assert copy._avoided == {}
-    assert list(copy._refused) == ["b"]
+    assert len(clustered(LoadArguments("local/rows", data_files={"train": ["a*.csv"]}))) == 3
+    assert json.loads(asked.requests[0].query["data_files"]) == {"train": ["a*.csv"]}
+
+
+def test_a_reboot_that_the_router_takes_for_good_is_waited_for(
+    start_server: StartServer, router: Callable[..., RawServer]
+) -> None:
+    """A job that reads waits while its server is out of the cluster; a name never known fails."""
+    server = start_server(answering(("200 OK", loaded()), ("502 Bad", {}), ("200 OK", loaded())))
+    router(resolved(server, "one"), NOBODY, NOBODY, resolved(server, "one"))
+    backend = clustered()
+    assert len(backend) == 3
+    chunks = backend.chunks(Selection(range(3), range(3), columns=()))
+
+    assert sum(map(len, chunks)) == 3
+
+
+def test_a_forked_worker_reads_what_the_job_reads(
+    start_server: StartServer, router: Callable[..., RawServer]
+) -> None:
+    """The first process that knows the content tells those that were forked before."""
+    one = start_server(answering(("200 OK", loaded("a"))))
+    two = start_server(answering(("200 OK", loaded("b"))))
+    router(resolved(one, "one"), resolved(two, "two"), UNAVAILABLE, resolved(two, "two"))
+    backend = clustered()
+    # What a fork does: a copy of everything but the memory that is shared.
+    forked = copy.copy(ClusterRouter(RouterSession()))
+    worker = ResilientRemoteBackend(LoadArguments("local/rows"), forked, patience=QUICK)
+    worker.pin = backend.pin
+    assert backend.fingerprint == "a" * 64
+    with pytest.raises(ContentChanged):
+        len(worker)
+
+
+def test_a_pickled_dataset_has_been_resolved(
+    start_server: StartServer, router: Callable[..., RawServer]
+) -> None:
+    """Whoever gets a copy asks for the same content, and no token is in it."""
+    server = start_server(answering(("200 OK", loaded())))
+    asked = router(resolved(server, "one"))
+    travelling = pickle.dumps(clustered())
+
+    assert b"the-routers" not in travelling
+    assert len(pickle.loads(travelling)) == 3
+    assert len(asked.requests) == 1
+
+
+def test_no_token_is_shown() -> None:
+    """What is found and how it is found print without a token."""
+    found = Found("http://a", "secret", "a")
+    backend = ResilientRemoteBackend(LoadArguments("local/rows"), OneServer("http://a", "secret"))
+
+    assert "secret" not in repr(found) + repr(backend)
+
+
+def test_a_server_that_fails_again_and_again_is_avoided_longer() -> None:
+    """Several readers that lose a server at once lose it once; only later failures count."""
+    finder = ClusterRouter(RouterSession("http://127.0.0.1:1"))
+    found = Found("http://a", None, "a")
+    for _ in range(5):
+        finder.suspect(found)
+
+    assert finder.avoided_s(found) <= AVOIDED_S

@@ -115,9 +115,49 @@ def test_cut_body_raises_at_the_right_row(serve: Serve, length: int | None) -> N
     backend = serve(lambda request: page_of(request, body, length=length), then_close=True)
     got, error = read_to_error(rows_of(backend))
     assert got == numbers(0, len(got))
-    assert len(got) in (0, 40)  # a transport may keep back what stands in a broken chunk
+    assert len(got) == 40
     assert isinstance(error, PageCut)
     assert f"after {len(got)}" in error.message
+
+
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_pages_of_lines_keep_their_connection(start_server: StartServer, is_chunked: bool) -> None:
+    """A page that was read to its end leaves the connection to the next one."""
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        if request.path.endswith("/iter"):
+            begin = int(request.query["position"])
+            lines = row_lines(begin, begin + int(request.query["limit"]))
+            body = chunk(lines) + b"0\r\n\r\n" if is_chunked else lines
+            length = None if is_chunked else -1
+            connection.sendall(page_of(request, body, length=length))
+        else:
+            connection.sendall(response(description(LENGTH)))
+
+    server = start_server(answer)
+    backend = RemoteBackend(server.url, "abcd", timeout_s=5)
+    for _ in range(4):
+        assert list(rows_of(backend)) == numbers(0, LENGTH)
+    # One for what is asked, and one for the rows.
+    assert len(server.connections) <= 2
+    assert len(server.requests) > 4
+
+
+def test_a_reader_over_a_link_that_always_breaks_comes_to_the_end(serve: Serve) -> None:
+    """Each page is cut after a row, with its length told: each brings that row."""
+
+    def page(request: Request) -> bytes:
+        begin = int(request.query["position"])
+        return page_of(request, row_lines(begin, begin + 1) + b'{"n"', length=4096)
+
+    backend = serve(page, then_close=True)
+    got: list[Row] = []
+    while len(got) < 10:
+        rows, error = read_to_error(rows_of(backend, whole(positions=range(len(got), LENGTH))))
+        assert isinstance(error, PageCut)
+        assert rows
+        got += rows
+    assert got == numbers(0, len(got))
 
 
 CUTS: dict[str, tuple[bytes, int]] = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,8 +15,14 @@ from raw_server import RawServer, Request, StartServer, response
 from fdss.arguments import LoadArguments
 from fdss.client import ResilientRemoteBackend
 from fdss.client.finding import OneServer
-from fdss.client.patience import Patience
-from fdss.errors import DatasetDamaged, FdssError, SettingError
+from fdss.client.patience import Outages, Patience
+from fdss.errors import (
+    DatasetDamaged,
+    FdssError,
+    OutageTooLong,
+    ServerUnreachable,
+    SettingError,
+)
 
 #: Pauses that a test can wait for.
 QUICK = Patience(first_s=0.01, longest_s=0.05)
@@ -48,7 +56,7 @@ def test_seconds_that_are_no_number_are_refused(
 
 
 def test_a_server_without_a_byte_is_lost(start_server: StartServer) -> None:
-    """A server that takes a request and says nothing is given up after the stall time."""
+    """After the stall time a silent server is asked how it is, and a load is asked for again."""
     asked = iter(range(1))
 
     def respond(request: Request, connection: socket.socket) -> None:
@@ -62,7 +70,8 @@ def test_a_server_without_a_byte_is_lost(start_server: StartServer) -> None:
     )
 
     assert len(loading) == 3
-    assert len(server.requests) == 2
+    paths = [request.path for request in server.requests]
+    assert paths == ["/v1/load", "/v1/health", "/v1/load"]
 
 
 def test_pauses_are_spread() -> None:
@@ -141,3 +150,54 @@ def test_what_cannot_pass_is_not_tried_again(start_server: StartServer, status: 
         len(resilient(server.url))
 
     assert len(server.requests) == 1
+
+
+def test_a_failure_behind_a_long_outage_is_not_the_end(start_server: StartServer) -> None:
+    """Failures are counted by themselves, and anew once rows have come."""
+    left = iter([*["502 Bad"] * 10, "500 Failed"])
+
+    def respond(request: Request, connection: socket.socket) -> None:
+        status = next(left, "200 OK")
+        body = {"200 OK": LOADED, "500 Failed": DAMAGED}.get(status, {})
+        connection.sendall(response(json.dumps(body).encode(), status=status))
+
+    assert len(resilient(start_server(respond).url)) == 3
+
+
+def test_a_silent_server_does_not_outlast_the_cap(start_server: StartServer) -> None:
+    """What a try waits for counts, and a try waits no longer than the job may."""
+    server = start_server(lambda request, connection: None)
+    patience = replace(QUICK, most_s=0.5, stall_s=60.0)
+    backend = ResilientRemoteBackend(
+        LoadArguments("local/rows"), OneServer(server.url, "secret"), patience=patience
+    )
+    begun_s = time.monotonic()
+    with pytest.raises(OutageTooLong):
+        len(backend)
+
+    assert 0.4 < time.monotonic() - begun_s < 20
+
+
+def test_a_busy_server_is_waited_for_at_the_start(start_server: StartServer) -> None:
+    """The first load waits for a server that is busy, and fails at once where none answers."""
+    server = start_server(failing(2, "503 Busy", BUSY, {"Retry-After": "0"}))
+    backend = resilient(server.url)
+    backend.connect()
+
+    assert len(backend) == 3
+    with pytest.raises(ServerUnreachable):
+        resilient("http://127.0.0.1:1").connect()
+
+
+def test_a_bad_link_does_not_fill_the_log(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trouble that comes and goes within a minute is told once."""
+    outages = Outages(QUICK, "Dataset")
+    with caplog.at_level(logging.WARNING, "fdss.client"):
+        for _ in range(20):
+            outages.wait(ServerUnreachable("cut"))
+            outages.end("there")
+            outages.flow()
+
+    assert len(caplog.messages) == 2

@@ -9,6 +9,7 @@ import pickle
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -248,6 +249,37 @@ def test_https_to_a_port_of_http_is_told(says: bytes) -> None:
     server.join()
     assert "does not speak TLS" in error.message
     assert {said for said in heard if said[0] != 0x16} <= {b"HEAD / HTTP/1.0\r\n\r\n"}
+
+
+@pytest.mark.parametrize(
+    "says", ["400 Bad Request", "301 Moved Permanently", "421 Misdirected", "503 Busy", ""]
+)
+def test_a_server_of_tls_that_resets_connections_stays_one(says: str) -> None:
+    """What a port of TLS, or a balancer, answers to plain HTTP does not make it a plain server."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    heard = connection.recv(65536)
+                    if not heard.startswith(b"\x16"):
+                        connection.sendall(response(b"https!", status=says) if says else b"HTTP")
+                        continue
+                    # Closed so, it is reset.
+                    connection.setsockopt(
+                        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                    )
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with contextlib.closing(ServerSession(url)) as session, pytest.raises(ServerUnreachable):
+            session.get_json(HEALTH)
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+    server.join()
 
 
 def test_bad_request_of_a_plain_server_stays_one(start_server: StartServer) -> None:
