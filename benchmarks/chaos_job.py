@@ -1,11 +1,12 @@
 """The job that ``benchmarks.chaos`` disturbs: it prints a line an epoch, for ever.
 
-Run as ``python -m benchmarks.chaos_job FOLDER WORKERS``; the environment says which cluster.
+Run as ``python chaos_job.py FOLDER WORKERS``; the environment says which cluster.
 """
 
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +16,39 @@ from torch.utils.data import DataLoader
 
 from fdss.arguments import LoadArguments
 from fdss.backend import Row
-from fdss.client import ComposableIterableDataset, fast_load_iterable_dataset, local_load
+from fdss.client import (
+    ComposableIterableDataset,
+    ResilientRemoteBackend,
+    Transfer,
+    local_load,
+)
+from fdss.client.cluster import RouterSession
+from fdss.client.finding import ClusterRouter, Found
 
 SEED = 7
 BATCH_ROWS = 32
+#: The orders that are read in turn.
+EPOCHS = 3
+#: Little, so that most misfortunes meet rows that are still to be asked for.
+READ_AHEAD_BYTES = 1 << 20
+
+
+class CountingRouter(ClusterRouter):
+    """The router, and how often a server of its failed a reader.
+
+    Attributes:
+        failures: Of all workers.
+    """
+
+    def __init__(self, session: RouterSession) -> None:
+        super().__init__(session)
+        self.failures = multiprocessing.Value("l", 0)
+
+    def suspect(self, found: Found) -> None:
+        """Count it."""
+        with self.failures.get_lock():
+            self.failures.value += 1
+        super().suspect(found)
 
 
 def doubled(row: Row) -> Row:
@@ -46,14 +76,18 @@ def _batches(loader: DataLoader[Row]) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Read epoch after epoch, and tell of each whether it is that of a local reader."""
     folder, workers = sys.argv[1], int(sys.argv[2])
-    remote = prepared(fast_load_iterable_dataset("local/rows"))
+    router = CountingRouter(RouterSession())
+    transfer = Transfer(read_ahead_bytes=READ_AHEAD_BYTES)
+    rows = ResilientRemoteBackend(LoadArguments("local/rows"), router, transfer=transfer)
+    remote = prepared(ComposableIterableDataset(rows))
     local = prepared(ComposableIterableDataset(local_load(LoadArguments(folder))))
-    for epoch in itertools.count():
-        found = epoch_of(remote, epoch, workers)
-        expected = epoch_of(local, epoch, workers)
+    undisturbed = [epoch_of(local, epoch, workers) for epoch in range(EPOCHS)]
+    for epoch, expected in enumerate(itertools.cycle(undisturbed)):
+        found = epoch_of(remote, epoch % EPOCHS, workers)
         is_right = found.shape == expected.shape and bool((found == expected).all())
         told = "right" if is_right else f"WRONG: {len(np.unique(found[:, 0]))} different rows"
-        print(f"epoch {epoch}: {len(found)} rows, {told}", flush=True)
+        failures = router.failures.value
+        print(f"epoch {epoch}: {len(found)} rows, {failures} failures, {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -18,14 +19,17 @@ from typing import IO
 import fdss
 
 START_TIMEOUT_S = 60.0
+#: Below those that systems give to outgoing connections.
+PORTS = (10_000, 32_000)
 RETRY_S = 0.05
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """Return a port that is free now, and that no outgoing connection is given meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -13,20 +13,23 @@ from urllib.parse import quote, urlencode
 import click
 
 from fdss import places
-from fdss.client.cluster import TOKEN_VARIABLE, URL_VARIABLE, RouterSession
+from fdss.client.cluster import (
+    DEFAULT_HOST,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    RouterSession,
+    own_router_url,
+)
 from fdss.client.session import READ_TIMEOUT_S, ServerSession, checked_url
 from fdss.errors import AuthenticationRequired, FdssError, ServerUnreachable
 from fdss.hosts import url_of
-from fdss.router.names import DEFAULT_PORT, INVENTORY_PATH, SERVERS_PATH, proxy_path
-from fdss.tls.folder import TlsFolder
-from fdss.tls.state import TlsState, state_of
-from fdss.wire.names import ROUTER_RESOLVE_PATH
+from fdss.router.names import INVENTORY_PATH, SERVERS_PATH, proxy_path
+from fdss.wire.names import ROUTER_PORT, ROUTER_RESOLVE_PATH
 
 from .cluster_output import answer_lines, conflict_lines, inventory_lines, server_lines
 from .output import print_json, print_lines, printable
 
-_DEFAULT_HOST = "127.0.0.1"
-_DEFAULT_URL = url_of(_DEFAULT_HOST, DEFAULT_PORT)
+_DEFAULT_URL = url_of(DEFAULT_HOST, ROUTER_PORT)
 #: What a server can be asked for, and the router's word for it.
 QUESTIONS = {"status": "health", "list": "datasets", "cache": "cache", "local": "local"}
 
@@ -87,17 +90,12 @@ def _router_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_target(given_url: str | None, token: str | None, **others: Any) -> None:
         outer_url, outer_token = click.get_current_context().obj or (None, None)
         url = given_url or outer_url or os.environ.get(URL_VARIABLE, "").strip()
-        target_url = checked_url(url or _default_url())
+        target_url = checked_url(url or own_router_url())
         command(RouterTarget(target_url, token or outer_token), **others)
 
     with_target.__doc__ = command.__doc__
     with_target.__name__ = command.__name__
     return _SERVER(_TOKEN(_JSON(with_target)))
-
-
-def _default_url() -> str:
-    has_tls = state_of(TlsFolder()) in (TlsState.READY, TlsState.EXPIRED)
-    return url_of(_DEFAULT_HOST, DEFAULT_PORT, "https" if has_tls else "http")
 
 
 @click.group()

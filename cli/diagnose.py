@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fdss.client.session import ServerSession
-from fdss.errors import AuthenticationRequired
+from fdss.errors import AuthenticationRequired, PageForeign
 from fdss.wire.names import (
     AUTH_STATUS_PATH,
     DATASETS_PATH,
@@ -63,7 +63,7 @@ def list_handles(target: Target, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        print_lines(_handle_lines(document["handles"]))
+        print_lines(_told(target, document, "handles", _handle_lines))
 
 
 @click.command()
@@ -74,7 +74,7 @@ def cache(target: Target, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        print_lines(_cache_lines(document))
+        print_lines(_told(target, document, "datasets", lambda _: _cache_lines(document)))
 
 
 @click.command()
@@ -85,12 +85,24 @@ def local(target: Target, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        print_lines(_local_lines(document["local"]))
+        print_lines(_told(target, document, "local", _local_lines))
 
 
 def _ask(target: Target, path: str) -> Json:
     with closing(target.session()) as session:
         return session.get_json(path)
+
+
+def _told(
+    target: Target, document: Json, key: str, lines: Callable[[list[Json]], Iterator[str]]
+) -> list[str]:
+    """Return the lines that tell an answer; nothing is shown of one that is not a server's."""
+    try:
+        return list(lines(document[key]))
+    except (TypeError, LookupError, AttributeError, ValueError) as exc:
+        raise PageForeign(
+            f"The answer of {target.url} is not that of a dataset server ({type(exc).__name__})."
+        ) from exc
 
 
 def _peer(target: Target) -> Peer | None:

@@ -17,7 +17,6 @@ from fdss.errors import SettingError
 from fdss.hosts import url_of
 from fdss.settings import DEFAULT_HOST, DEFAULT_PORT
 from fdss.tls.folder import TlsFolder
-from fdss.tls.state import TlsState, state_of
 from fdss.tokens import TOKEN_VARIABLE
 
 _DEFAULT_URL = url_of(DEFAULT_HOST, DEFAULT_PORT)
@@ -104,9 +103,7 @@ def server_url(given_url: str | None) -> str:
 
 
 def _default_url() -> str:
-    # One whose time is over has an error that says so; behind http there would be nobody.
-    has_tls = state_of(TlsFolder()) in (TlsState.READY, TlsState.EXPIRED)
-    return url_of(DEFAULT_HOST, DEFAULT_PORT, "https" if has_tls else "http")
+    return url_of(DEFAULT_HOST, DEFAULT_PORT, TlsFolder().scheme)
 
 
 def _insecure_words(target: Target) -> str:

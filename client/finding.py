@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fdss.arguments import LoadArguments
 from fdss.errors import FdssError, PageForeign, Unavailable
+from fdss.hosts import is_loopback
 from fdss.wire.names import ROUTER_RESOLVE_PATH
 
 from .remote import UNKNOWN
@@ -127,7 +128,7 @@ class ClusterRouter:
         refusals = {key: one.refusal for key, one in bad.items() if one.refusal is not None}
         asked = _Question(arguments, fingerprint)
         # Whoever failed a moment ago may be all there is.
-        wider = [bad, refusals, {}] if bad else [bad]
+        wider: list[Iterable[str]] = [bad, refusals, ()] if bad else [bad]
         refusal: FdssError = Unavailable("No server is up but those that have refused.")
         for exclude in wider:
             try:
@@ -170,9 +171,20 @@ class ClusterRouter:
         url, token = answer.get("base_url"), answer.get("auth_token")
         if not isinstance(url, str) or not isinstance(token, str | None):
             raise PageForeign(f"The router at {self._session.url} answered without a base_url.")
+        if self._session.url.startswith("https:") and not _is_as_safe(url):
+            raise PageForeign(
+                f"The router at {self._session.url} names {url}, a server without TLS.",
+                hint="a job that asks its router over https reads over https, or on this machine",
+            )
         found = Found(url, token or None, str(answer.get("server_id") or url))
         self._standings.setdefault(found.server_id, _Standing())
         return found
+
+
+def _is_as_safe(url: str) -> bool:
+    """Tell whether nobody on the network can read what is sent to a server, its token above all."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fdss.backend import Chunk, Selection
@@ -36,6 +37,8 @@ MOST_SAMPLES = 200
 TRIES = 3
 
 Present = tuple[Found, RemoteBackend]
+Server = Callable[[], Present]
+Results = queue.SimpleQueue["_Runner"]
 
 _first_pages_s: dict[str, deque[float]] = {}
 
@@ -66,20 +69,17 @@ def note(server_id: str, seconds: float) -> None:
 def raced(
     backend: ResilientRemoteBackend, present: Present, selection: Selection
 ) -> tuple[Present, Iterator[Chunk]]:
-    """Return the server that gave the first rows of a selection first, and all of its rows.
-
-    Args:
-        present: The server that is asked at once.
+    """Return who gave the first rows of a selection first, ``present`` or another, and all rows.
 
     Raises:
-        FdssError: What that server raised, if no other one answered either.
+        FdssError: What ``present`` raised, if no other one answered either.
     """
     found, remote = present
     if not len(selection) or selection.columns == () or remote.description.fingerprint is None:
         # Nothing is asked, or nobody can tell whether another server has the same rows.
         return present, remote.chunks(selection)
     begun_s = time.monotonic()
-    results = queue.SimpleQueue[_Runner]()
+    results: Results = queue.SimpleQueue()
     first, winner = _Runner(lambda: present, selection, results), None
     runners = [first]
     try:
@@ -112,25 +112,17 @@ def _another(backend: ResilientRemoteBackend, slow: Found) -> Present:
 
 
 class _Runner:
-    """One server's way to the first rows, in a thread of its own; ``error`` is why there are none.
+    """One server's way to the first rows, in a thread; at its end it stands among the results."""
 
-    Where it ends it puts itself among the results.
-    """
-
-    def __init__(
-        self,
-        server: Callable[[], Present],
-        selection: Selection,
-        results: queue.SimpleQueue[_Runner],
-    ) -> None:
+    def __init__(self, server: Server, selection: Selection, results: Results) -> None:
         self.present: Present
         self.error: BaseException | None = None
         self._ahead: ReadAhead[Chunk] | None = None
         self._is_stopped = False
         self._lock = threading.Lock()
         self._selection = selection
-        run = (server, results)
-        threading.Thread(target=self._run, args=run, name="fdss-hedge", daemon=True).start()
+        run = partial(self._run, server, results)
+        threading.Thread(target=run, name="fdss-hedge", daemon=True).start()
 
     def stop(self) -> None:
         """Break off what is under way."""
@@ -147,7 +139,7 @@ class _Runner:
             done = len(self._first)
             yield from self.present[1].rest_of(self._selection, self._ahead, done)
 
-    def _run(self, server: Callable[[], Present], results: queue.SimpleQueue[_Runner]) -> None:
+    def _run(self, server: Server, results: Results) -> None:
         try:
             self.present = server()
             with self._lock:

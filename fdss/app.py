@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from flask.json.provider import JSONProvider
 from flask.typing import RouteCallable
 from werkzeug.exceptions import HTTPException
@@ -26,6 +27,7 @@ from fdss.errors import (
 )
 from fdss.gate import install_gate
 from fdss.scrubbing import Scrubber
+from fdss.traffic import Traffic
 from fdss.views.datasets import datasets_blueprint
 from fdss.views.health import health_blueprint
 from fdss.views.load import load_blueprint
@@ -65,14 +67,18 @@ class _Api(Flask):
         super().add_url_rule(rule, endpoint, view_func, False, **options)
 
 
-def create_app(config: ServerConfig, catalog: Catalog) -> Flask:
+def create_app(config: ServerConfig, catalog: Catalog, traffic: Traffic | None = None) -> Flask:
     """Return the application that serves a catalog.
+
+    Args:
+        traffic: Where its streams are counted; None for counters of its own.
 
     Raises:
         SettingError: The configuration has no token, and does not say ``no_auth`` either.
     """
     if config.auth_token is None and not config.no_auth:
         raise SettingError("A server needs 'auth_token' or 'no_auth'.")
+    traffic = traffic or Traffic.of()
     app = _Api("fdss", static_folder=None, template_folder=None)
     app.json = _Orjson(app)
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
@@ -84,9 +90,9 @@ def create_app(config: ServerConfig, catalog: Catalog) -> Flask:
     install_gate(app, config.auth_token)
     _install_errors(app, Scrubber(config))
     for blueprint in (
-        health_blueprint(config),
+        health_blueprint(config, traffic),
         datasets_blueprint(catalog),
-        rows_blueprint(config, catalog),
+        rows_blueprint(config, catalog, traffic),
         load_blueprint(config, catalog),
         places_blueprint(config, catalog),
         openapi_blueprint(),
@@ -126,7 +132,8 @@ def _install_errors(app: Flask, scrubber: Scrubber) -> None:
 
 
 def _response(error: FdssError, scrubber: Scrubber) -> Response:
-    body = {field: scrubber.scrubbed(text) for field, text in error.as_json().items()}
+    asked = unquote(request.full_path) + g.get("asked", "")
+    body = {field: scrubber.scrubbed(text, asked) for field, text in error.as_json().items()}
     response = jsonify(body)
     response.status_code = error.status
     if isinstance(error, AuthenticationRequired):

@@ -16,6 +16,7 @@ from fdss.arguments import LoadArguments
 from fdss.backend import Backend, BatchSource
 from fdss.config import ServerConfig
 from fdss.errors import FdssError, Forbidden, UnknownHandle, UnknownLocal
+from fdss.files import make_private
 from fdss.handles import MAX_ARGUMENT_BYTES, HandlesFile, argument_bytes
 from fdss.links import check_links
 from fdss.policy import Grant, Source, grant
@@ -58,21 +59,28 @@ class Entry:
         return self.arguments.handle
 
     def as_listed(self) -> dict[str, Any]:
-        """Return its line in the list of handles."""
+        """Return its line in the list of handles; one whose rows are gone has no fingerprint."""
+        line = self._line()
+        with suppress(FdssError):
+            if not self.backend.is_stale():
+                line["fingerprint"] = self.backend.fingerprint
+        return line
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything a client may know about it."""
+        return {
+            **self._line(),
+            "column_names": self.backend.column_names,
+            "fingerprint": self.backend.fingerprint,
+            "features": self.backend.features,
+        }
+
+    def _line(self) -> dict[str, Any]:
         return {
             "handle": self.handle,
             "length": len(self.backend),
             "source": self.source,
             "load_args": self.arguments.as_json(),
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything a client may know about it."""
-        return {
-            **self.as_listed(),
-            "column_names": self.backend.column_names,
-            "fingerprint": self.backend.fingerprint,
-            "features": self.backend.features,
         }
 
 
@@ -234,7 +242,7 @@ class Catalog:
 def storage_opener(config: ServerConfig) -> Opener:
     """Return what opens granted datasets from this machine's caches and folders."""
     options = OpenOptions(
-        index_folder=places.index_folder(),
+        index_folder=_private(places.index_folder()),
         datasets_cache=places.datasets_cache(),
         hub_cache=places.hub_cache(),
         downloads=config.allow_downloads,
@@ -249,3 +257,11 @@ def storage_opener(config: ServerConfig) -> Opener:
         return open_dataset(granted.location, arguments, options)
 
     return opener
+
+
+def _private(folder: Path) -> Path:
+    """Return a folder that holds rows of datasets, closed to other users."""
+    # Where that cannot be done an index is not kept, which storage tells.
+    with suppress(OSError):
+        make_private(folder)
+    return folder

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fdss.config_text import Value
 
 MAX_BYTES = 1 << 20
+#: The router's settings, which it checks itself (``fdss.router.config``).
+ROUTER_SECTION = "router"
 _ANYBODY_WRITES = 0o002
 _TYPE_NAMES = {str: "a string", int: "an integer", bool: "true or false", dict: "a mapping"}
 
@@ -99,6 +101,8 @@ def _checked(body: dict[str, Value]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for spelled, value in body.items():
         key = spelled.replace("-", "_")
+        if key == ROUTER_SECTION:
+            continue
         if key not in BY_KEY:
             raise SettingError(
                 f"Unknown key {spelled[:80]!r} in line {value.line}.",

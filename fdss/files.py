@@ -8,9 +8,9 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 # Windows would otherwise write line ends of its own.
 _BINARY: int = getattr(os, "O_BINARY", 0)
@@ -62,18 +62,29 @@ def read_regular(path: Path, most_bytes: int) -> Content:
     Raises:
         OSError: It is not there, is no regular file, or has more than ``most_bytes``.
     """
-    descriptor = os.open(path, os.O_RDONLY | _BINARY | _NEVER_WAITING)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(most_bytes + 1)
-    finally:
-        os.close(descriptor)
+    with open_regular(path) as file:
+        found = os.fstat(file.fileno())
+        data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"it has more than {most_bytes:,} bytes", str(path))
     return Content(data, found)
+
+
+@contextlib.contextmanager
+def open_regular(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a regular file, links followed, open for reading, without ever waiting for it.
+
+    Raises:
+        OSError: It is not there, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _BINARY | _NEVER_WAITING)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
 
 
 def make_private(folder: Path) -> None:
@@ -84,8 +95,8 @@ def make_private(folder: Path) -> None:
     Raises:
         OSError: It cannot be made, or is another user's.
     """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
+    missing = [place for place in folder.parents if not place.exists()]
+    for place in (*reversed(missing), folder):
         place.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
     if os.name == "posix" and folder.stat().st_mode & _OTHERS:
         folder.chmod(_PRIVATE_FOLDER)

@@ -18,7 +18,8 @@ LOAD_THREADS = 4
 # A turn that waits is a busy lane, not news.
 _QUIET = logging.Logger("fdss.lanes", logging.CRITICAL)
 
-_ROWS = re.compile(re.escape(DATASETS_PATH) + "/[^/]+/iter/?")
+#: Paths of pages of rows.
+ROW_PATHS = re.compile(re.escape(DATASETS_PATH) + "/[^/]+/iter/?")
 _QUICK = (HEALTH_PATH, AUTH_STATUS_PATH, OPENAPI_PATH)
 
 
@@ -29,14 +30,18 @@ class Lanes:
     may have to open a dataset or walk a folder has the third.
     """
 
-    def __init__(self, row_threads: int, max_loads: int) -> None:
+    def __init__(
+        self, row_threads: int, max_loads: int, row_paths: re.Pattern[str] = ROW_PATHS
+    ) -> None:
         """Start the threads.
 
         Args:
-            row_threads: Threads that make pages of rows, 1 or more.
+            row_threads: Threads of the first lane, 1 or more.
             max_loads: Requests that may wait in the third lane; more are refused.
+            row_paths: Paths of the requests that go into the first lane.
         """
         self._max_loads = max_loads
+        self._row_paths = row_paths
         self._rows, self._loads, self._control = (ThreadedTaskDispatcher() for _ in range(3))
         for lane, threads in (
             (self._rows, row_threads),
@@ -63,7 +68,7 @@ class Lanes:
         """Return the lane of a channel's present request."""
         requests = channel.requests
         path = "" if not requests or requests[0].error else requests[0].path
-        if _ROWS.fullmatch(path):
+        if self._row_paths.fullmatch(path):
             return self._rows
         return self._control if not path or path.rstrip("/") in _QUICK else self._loads
 

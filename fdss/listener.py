@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import socket
 import time
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from fdss.admission import Quota
 from fdss.channels import HIGH_WATER_BYTES, StreamChannel
 from fdss.descriptors import most_connections
 from fdss.errors import TooManyConnections
-from fdss.lanes import Lanes
+from fdss.lanes import ROW_PATHS, Lanes
 from fdss.listening import BACKLOG
 from fdss.parsing import RequestLimits
 from fdss.secure_channel import SecureChannel
@@ -57,6 +58,7 @@ class Limits:
 
     Attributes:
         row_threads: Threads that make pages of rows, 1 or more.
+        row_paths: Paths of the requests that these threads answer, and no others.
         max_body_bytes: Largest body of a request.
         max_loads: Loads and listings that may wait for a thread.
         requests: How large the head of a request may be.
@@ -68,6 +70,7 @@ class Limits:
     """
 
     row_threads: int
+    row_paths: re.Pattern[str] = ROW_PATHS
     max_body_bytes: int = BY_KEY["max_body_bytes"].default
     max_loads: int = BY_KEY["max_loads"].default
     requests: RequestLimits = RequestLimits()
@@ -118,7 +121,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
             {},
             True,
             bound,
-            dispatcher=Lanes(limits.row_threads, limits.max_loads),
+            dispatcher=Lanes(limits.row_threads, limits.max_loads, limits.row_paths),
             adj=Adjustments(
                 threads=limits.row_threads,
                 # It refuses what reaches them, not only what goes beyond.

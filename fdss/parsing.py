@@ -21,6 +21,7 @@ from fdss.settings import BY_KEY
 #: Request lines have a method and a version besides the URL.
 LINE_BYTES = 64
 
+_HEAD_END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(rb"([A-Z0-9!#$%&'*+.^_`|~-]{1,32}) ([^\x00-\x20\x7f]+) HTTP/1\.[01]")
 #: Headers that mean nothing when they are given twice, or mean two things.
 _SINGLE = (
@@ -60,6 +61,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         super().__init__(adj)
         self._limits = limits
         self._refusal: FdssError | None = None
+        self._head = bytearray()
 
     @property
     def waits_for_continue(self) -> bool:
@@ -68,16 +70,30 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def received(self, data: bytes) -> int:
         """Take bytes and return how many of them belong to this request."""
-        longest = self._limits.url_bytes + LINE_BYTES
-        begun = b"" if self.body_rcv is not None else (self.header_plus + data[:longest])[:longest]
-        consumed = int(super().received(data))
-        if isinstance(self.error, RequestHeaderFieldsTooLarge):
-            # The line itself is what is too long, if its end is not even in sight.
-            self._refusal = self._too_large() if b"\r\n" in begun else self._too_long()
+        if self.completed or self.headers_finished:
+            consumed = int(super().received(data))
+        elif self._is_unfinished(data):
+            return len(data)
+        else:
+            # waitress copies and searches all of a head each time a byte of it comes.
+            before = len(self._head) - len(data)
+            head, self._head = bytes(self._head), bytearray()
+            consumed = int(super().received(head)) - before
+            if isinstance(self.error, RequestHeaderFieldsTooLarge):
+                # The line itself is what is too long, if its end is not even in sight.
+                is_line = b"\r\n" not in head[: self._limits.url_bytes + LINE_BYTES]
+                self._refusal = self._too_long() if is_line else self._too_large()
         if self._refusal is not None:
             self.error = Refused(self._refusal)
             self.completed = True
         return consumed
+
+    def _is_unfinished(self, data: bytes) -> bool:
+        """Take bytes of the head; return whether its end, or its limit, is still to come."""
+        searched = max(len(self._head) - len(_HEAD_END) + 1, 0)
+        self._head += data
+        is_ended = self._head.find(_HEAD_END, searched) >= 0
+        return not is_ended and len(self._head) < self.adj.max_request_header_size
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the request line and the headers.

@@ -63,10 +63,12 @@ def settle_protection(config: ServerConfig) -> Protection:
         return _plain(config, "--no-tls turns TLS off", "leave out --no-tls")
     folder = TlsFolder()
     state = _state(folder, config)
-    if config.tls and state is TlsState.MISSING:
+    if state is TlsState.MISSING and (config.tls or folder.config.enabled):
+        wanted = "asked for" if config.tls else "enabled"
+        away = "" if config.tls else "; --no-tls serves without"
         raise SettingError(
-            f"TLS is asked for, and there is no certificate in {str(folder.root)!r}.",
-            hint="run fdss tls init, or name one with --tls-cert and --tls-key",
+            f"TLS is {wanted}, and there is no certificate with its key in {str(folder.root)!r}.",
+            hint=f"run fdss tls init, or name a pair with --tls-cert and --tls-key{away}",
         )
     if state in (TlsState.MISSING, TlsState.DISABLED):
         return _plain(config, _FINDINGS[state], _HINTS[state])

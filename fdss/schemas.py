@@ -122,10 +122,18 @@ _POLICY = _object(
 
 SCHEMAS: Json = {
     "Health": _object(
-        {"status": {"const": "ok"}, "service": _TEXT, "version": _TEXT, "policy": _POLICY}
+        {
+            "status": {"const": "ok"},
+            "service": _TEXT,
+            "version": _TEXT,
+            "policy": _POLICY,
+            "load": _object({"streams": COUNT, "bytes_per_s": COUNT}),
+        }
     ),
     "AuthStatus": _object({"auth_required": _FLAG}),
-    "Handles": _object({"handles": _list(_object(_LINE))}),
+    "Handles": _object(
+        {"handles": _list(_object({**_LINE, "fingerprint": _TEXT}, optional=("fingerprint",)))}
+    ),
     "Dataset": _object(
         {**_LINE, "column_names": _list(_TEXT), "fingerprint": _TEXT, "features": _FREE}
     ),

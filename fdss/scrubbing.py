@@ -28,9 +28,16 @@ class Scrubber:
         # Whole names only: /data is not in /data2.
         self._paths = re.compile(rf"({'|'.join(map(re.escape, longest_first))})(?![\w.-])")
 
-    def scrubbed(self, text: str) -> str:
-        """Return a text without those paths."""
-        return self._paths.sub(lambda found: self._words[found[1]], text)
+    def scrubbed(self, text: str, asked: str = "") -> str:
+        """Return a text without those paths.
+
+        Args:
+            asked: What the client sent. A path of its own comes back as it came: replaced, it
+                would tell that the guess was right.
+        """
+        return self._paths.sub(
+            lambda found: found[1] if found[1] in asked else self._words[found[1]], text
+        )
 
 
 def _places(config: ServerConfig) -> list[tuple[Path, str]]:

@@ -26,6 +26,7 @@ from fdss.reloading import Reader, Reloader
 from fdss.shares import Shares
 from fdss.signals import RELOADING, STOPPING, on_hangup, on_signals
 from fdss.tls.context import Certificates
+from fdss.traffic import Traffic
 from fdss.tuning import tune_process
 
 DRAIN_TICK_S = 0.1
@@ -68,6 +69,8 @@ class Server:
         entrance = entrance or open_entrance(config)
         self.config, self.banner, self.url = entrance.config, entrance.banner, entrance.url
         self.token = self.config.auth_token
+        self._traffic = shares.traffic if shares else Traffic.of()
+        self._traffic.clear()
         try:
             self.catalog = Catalog(
                 self.config,
@@ -77,7 +80,7 @@ class Server:
             )
             self._certificates = Certificates(entrance.identity) if entrance.identity else None
             self._listener = Listener(
-                create_app(self.config, self.catalog),
+                create_app(self.config, self.catalog, self._traffic),
                 entrance.socket,
                 self._limits(),
                 shares,
@@ -154,7 +157,7 @@ class Server:
         """
         self.config, self.token = config, config.auth_token
         self.catalog = self.catalog.under(config)
-        self._listener.application = create_app(config, self.catalog)
+        self._listener.application = create_app(config, self.catalog, self._traffic)
         self._listener.take_limits(self._limits())
         if self._certificates is not None:
             self._certificates.ask()

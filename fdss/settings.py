@@ -86,10 +86,13 @@ LIMITS = (
         (1, 1 << 16),
         "Loads and listings that each worker lets wait for a thread.",
     ),
-    _limit("max_url_bytes", 1 << 15, (256, 1 << 20), "Longest URL of a request."),
+    _limit("max_url_bytes", 1 << 18, (256, 1 << 20), "Longest URL of a request."),
     _limit("max_headers", 100, (10, 1000), "Most header lines of a request."),
     _limit(
-        "max_header_bytes", 1 << 16, (1024, 1 << 21), "Largest head of a request, its URL included."
+        "max_header_bytes",
+        (1 << 18) + (1 << 16),
+        (1024, 1 << 21),
+        "Largest head of a request, its URL included.",
     ),
     _limit("max_body_bytes", 1 << 18, (1024, 1 << 26), "Largest body of a request."),
     _limit("max_json_depth", 16, (2, 1000), "Deepest nesting of a JSON body."),

@@ -1,11 +1,13 @@
-"""Which of several processes takes the next connection."""
+"""What several processes know of one another: connections and traffic."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnContext
 from typing import Any
+
+from fdss.traffic import Traffic
 
 #: A worker whose main loop has not turned for so long takes no part; it turns once a second.
 STALE_S = 3.0
@@ -22,19 +24,28 @@ class Shares:
     Attributes:
         counts: Connections of each worker; -1 while it does not accept any.
         turns: When the main loop of each worker turned last, in seconds of ``time.monotonic``.
+        all_traffic: The streams of all workers.
         index: The worker that this is the view of.
     """
 
     counts: Any
     turns: Any
+    all_traffic: Traffic
     index: int = 0
 
     @classmethod
     def of(cls, workers: int, context: SpawnContext) -> Shares:
         """Return the shares of a number of workers, none of which accepts yet."""
         return cls(
-            context.RawArray("q", [_NOBODY] * workers), context.RawArray("d", [0.0] * workers)
+            context.RawArray("q", [_NOBODY] * workers),
+            context.RawArray("d", [0.0] * workers),
+            Traffic.of(workers, context),
         )
+
+    @property
+    def traffic(self) -> Traffic:
+        """Return this worker's view of the streams of all."""
+        return replace(self.all_traffic, index=self.index)
 
     def tell(self, count: int) -> None:
         """Tell the others how many connections this worker has now."""

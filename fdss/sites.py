@@ -2,7 +2,7 @@
 
 A page may send its visitor's browser anywhere, and, once its own name has been made to lead to
 this machine, read what comes back (DNS rebinding). A token stops both: the page does not have it.
-A server without tokens looks at what only browsers send. Programs send none of it, so neither
+A server without tokens looks at what browsers send. Hardly a program sends any of it, so neither
 curl nor a proxy nor a tunnel under any name and port is concerned.
 """
 
@@ -18,7 +18,9 @@ from werkzeug.datastructures import Headers
 from fdss.errors import CrossSiteRefused
 from fdss.hosts import unbracketed
 
-#: What browsers send with every request, and pages cannot keep them from sending.
+#: What browsers send with every request, and pages cannot keep them from sending. To plain HTTP
+#: under a public name they send no Sec-Fetch-…, and a page may choose the value of
+#: Accept-Language: so any value of it counts, also the ``*`` of programs that run on Node.
 BROWSER_HEADERS = ("Accept-Language", "Origin", "Referer", "Sec-Fetch-Mode", "Sec-Fetch-Site")
 #: Who asks: the server's own pages, or somebody who typed the address.
 OWN_SITES = ("same-origin", "none")

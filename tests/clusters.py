@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 import requests
+from requests.adapters import HTTPAdapter
 
 from fdss.router.membership import Member
 from fdss.router.names import registry_file
@@ -54,12 +55,15 @@ class Client:
     """Asks a router as clients do."""
 
     router: RouterServer
+    address: str = "127.0.0.1"
 
     def get(self, path: str, /, **parameters: str) -> requests.Response:
         """Return the answer to a question with the router's token."""
-        return requests.get(
-            self.router.url + path, params=parameters, headers=self._headers(), timeout=30
-        )
+        with requests.Session() as session:
+            session.mount("http://", _FromAddress(self.address))
+            return session.get(
+                self.router.url + path, params=parameters, headers=self._headers(), timeout=30
+            )
 
     def post(self, path: str) -> requests.Response:
         """Return the answer to a command with the router's token."""
@@ -89,6 +93,15 @@ class Client:
     def _headers(self) -> dict[str, str]:
         token = self.router.token
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+class _FromAddress(HTTPAdapter):
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
+        super().init_poolmanager(*sizes, source_address=(self._address, 0), **options)
 
 
 Serve = Callable[..., Server]

@@ -23,7 +23,7 @@ from fdss.app import create_app
 from fdss.arguments import LoadArguments
 from fdss.catalog import Catalog
 from fdss.cli.main import LAZY, fdss
-from fdss.client import cluster, patience
+from fdss.client import cluster, hedging, patience
 from fdss.client.limits import ClientLimits
 from fdss.client.loader import SERVER_VARIABLE
 from fdss.client.session import ServerSession
@@ -206,6 +206,7 @@ def test_configuration_example_is_accepted(tmp_path: Path, monkeypatch: pytest.M
         KEY_VARIABLE,
         patience.CAP_VARIABLE,
         patience.STALL_VARIABLE,
+        hedging.VARIABLE,
         cluster.URL_VARIABLE,
         cluster.TOKEN_VARIABLE,
     ],

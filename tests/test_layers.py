@@ -377,6 +377,7 @@ def test_only_the_edges_catch_everything() -> None:
     edges = {
         "fdss.app",
         "fdss.channels",
+        "fdss.client.hedging",
         "fdss.client.readahead",
         "fdss.client.reading",
         "fdss.router.loops",

@@ -121,7 +121,7 @@ class MethodNotAllowed(FdssError):
 
 
 class NobodyServes(FdssError):
-    """No server of a healthy cluster has the dataset, or may get it."""
+    """No server of a cluster has the dataset or may get it, up or down."""
 
     code = "nobody-serves"
     status = 410

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from fdss.access import install_access_log, shown_path
 from fdss.arguments import LoadArguments
+from fdss.data_files import check_data_files
 from fdss.errors import (
     AuthenticationRequired,
     BadParameter,
@@ -36,8 +38,8 @@ from fdss.wire.names import (
 )
 
 from .asking import AskFailed, token_of
+from .candidates import Question
 from .names import INVENTORY_PATH, REFRESH_PATH, SERVERS_PATH, SERVICE, proxy_path
-from .resolving import Question
 from .router import Router
 
 MAX_TEXT = 4096
@@ -49,6 +51,10 @@ QUESTIONS = {
     "cache": HUB_CACHE_PATH,
     "local": LOCAL_PATH,
 }
+#: How long it waits for what a server answers from memory, and for what it may have to look up.
+MEMORY_TIMEOUT_S = 5.0
+LOOKUP_TIMEOUT_S = 10.0
+LOOKED_UP = ("cache", "local")
 UPSTREAM_FAILED_HEADER = "x-upstream-auth-failed"
 
 logger = logging.getLogger(__name__)
@@ -131,7 +137,8 @@ def _add_proxy(app: Flask, router: Router) -> None:
                 f"A server is asked for {', '.join(QUESTIONS)}; not for {question[:80]!r}."
             )
         try:
-            return _json(router.ask(server_id, QUESTIONS[question]))
+            timeout_s = LOOKUP_TIMEOUT_S if question in LOOKED_UP else MEMORY_TIMEOUT_S
+            return _json(router.ask(server_id, QUESTIONS[question], timeout_s))
         except AskFailed as error:
             return _gateway_failed(server_id, error)
 
@@ -152,7 +159,11 @@ def _question() -> Question:
     if path and dataset_id and path != dataset_id:
         raise BadParameter("Parameters 'path' and 'dataset_id' name different datasets.")
     named = {key: _text(key) or None for key in ("name", "split", "revision")}
-    arguments = LoadArguments.from_json({"path": path or dataset_id, **named})
+    arguments = LoadArguments.from_json(
+        {"path": path or dataset_id, "data_files": _data_files(), **named}
+    )
+    # Which of them a server takes is its own to say.
+    check_data_files(arguments.data_files, paths=True, urls=True)
     excluded = {
         server_id
         for given in request.args.getlist("exclude")
@@ -163,6 +174,7 @@ def _question() -> Question:
         arguments,
         fingerprint=_text("fingerprint") or None,
         excluded=frozenset(excluded),
+        client=request.remote_addr or "",
         is_near=_is_near(request.remote_addr),
     )
 
@@ -172,6 +184,18 @@ def _text(key: str) -> str:
     if len(text) > MAX_TEXT or not text.isprintable():
         raise BadParameter(f"Parameter {key!r} is too long or has control characters.")
     return text.strip()
+
+
+def _data_files() -> Any:
+    """Return what the JSON text of that name says; the length of the URL bounds it."""
+    text = request.args.get("data_files", "")
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        raise BadParameter(
+            "Parameter 'data_files' is no JSON text.",
+            hint='send a pattern, a list of them, or either by split: ["a.csv"]',
+        ) from None
 
 
 def _is_near(address: str | None) -> bool:

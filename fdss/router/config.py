@@ -8,6 +8,7 @@ from typing import Any
 
 from fdss import tokens
 from fdss.config import ServerConfig, absolute
+from fdss.config_file import ROUTER_SECTION
 from fdss.errors import SettingError
 from fdss.files import read_regular
 
@@ -24,7 +25,6 @@ from .names import (
 from .redis_members import connect
 from .settings import BY_KEY
 
-SECTION = "router"
 MAX_BYTES = 1 << 20
 
 _OWN_KEYS = ("membership", "cluster", "servers_token_file")
@@ -100,7 +100,7 @@ class RouterFile:
         """Return the line that tells which file was used."""
         if self.path is None:
             return "no config file (CLI flags + built-in defaults only)"
-        return f"loaded section {SECTION!r} of config: {self.path}"
+        return f"loaded section {ROUTER_SECTION!r} of config: {self.path}"
 
 
 def read_router_file(named: str | None) -> RouterFile:
@@ -123,7 +123,7 @@ def read_router_file(named: str | None) -> RouterFile:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"Config file {str(path)!r} cannot be read: {error}.") from error
     try:
-        section = parse_mapping(text).get(SECTION)
+        section = parse_mapping(text).get(ROUTER_SECTION)
         return RouterFile(path, _checked(section.content if section else None))
     except SettingError as error:
         message = f"Config file {str(path)!r}: {error.message}"
@@ -134,19 +134,21 @@ def _checked(section: Any) -> dict[str, Any]:
     if section is None:
         return {}
     if not isinstance(section, dict):
-        raise SettingError(f"Section {SECTION!r} must be a mapping of keys to values.")
+        raise SettingError(f"Section {ROUTER_SECTION!r} must be a mapping of keys to values.")
     values: dict[str, Any] = {}
     for spelled, value in section.items():
         key = spelled.replace("-", "_")
         if key not in BY_KEY:
             raise SettingError(
-                f"Unknown key {spelled[:80]!r} in section {SECTION!r}.",
+                f"Unknown key {spelled[:80]!r} in section {ROUTER_SECTION!r}.",
                 hint=f"known keys are {', '.join(BY_KEY)}",
             )
         kind = BY_KEY[key].kind
         if value is None:
             continue
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise SettingError(f"Key {key!r} in section {SECTION!r} must be {_TYPE_NAMES[kind]}.")
+            raise SettingError(
+                f"Key {key!r} in section {ROUTER_SECTION!r} must be {_TYPE_NAMES[kind]}."
+            )
         values[key] = value
     return values

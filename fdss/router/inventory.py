@@ -29,6 +29,7 @@ def inventory(knowledge: Knowledge, started_at_s: float) -> Json:
         "last_health_pass_ts": _newest(server.health for server in servers),
         "last_dataset_pass_ts": _newest(server.refresh for server in servers),
         "servers": [_server(server, knowledge.now_s()) for server in servers],
+        "departed": [_departed(server) for server in knowledge.departed()],
         "datasets": sorted(_datasets(servers), key=lambda d: (d["dataset_id"], str(d["name"]))),
         "conflicts": [conflict.as_json() for conflict in conflicts(servers)],
         "metrics": _metrics(servers, started_at_s),
@@ -68,6 +69,16 @@ def _server(server: Server, now_s: float) -> Json:
         "last_dataset_error": server.refresh.last_error,
         "health_checks": _tally(server.health),
         "dataset_refreshes": _tally(server.refresh),
+    }
+
+
+def _departed(server: Server) -> Json:
+    member = server.member
+    return {
+        "server_id": server.server_id,
+        "base_url": member.base_url,
+        "label": member.label or member.base_url,
+        "source": member.source,
     }
 
 

@@ -67,7 +67,7 @@ class MdnsMembership:
     def close(self) -> None:
         """Stop listening."""
         self._browser.cancel()
-        self._zeroconf.close()
+        _close(self._zeroconf)
 
 
 class MdnsPresence:
@@ -99,7 +99,7 @@ class MdnsPresence:
             try:
                 fresh.register_service(self._info, allow_name_change=False)
             except BaseException:
-                fresh.close()
+                _close(fresh)
                 raise
             self._zeroconf = fresh
 
@@ -107,7 +107,7 @@ class MdnsPresence:
         """Say goodbye."""
         if self._zeroconf is not None:
             self._zeroconf.unregister_all_services()
-            self._zeroconf.close()
+            _close(self._zeroconf)
             self._zeroconf = None
 
 
@@ -213,3 +213,11 @@ def _zeroconf(interfaces: Iterable[str]) -> Zeroconf:
             f"mDNS has no network to use: {error}",
             hint="choose another membership, or name an address of an interface",
         ) from error
+
+
+def _close(ended: Zeroconf) -> None:
+    loop = ended.loop
+    ended.close()
+    # Its thread has ended, and would leave the files of its loop to the garbage collector.
+    if loop is not None and not loop.is_running():
+        loop.close()

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from fdss import places
 from fdss.errors import SettingError
+from fdss.wire.names import ROUTER_PORT
 
 SERVICE = "fdss-router"
-DEFAULT_PORT = 8765
+DEFAULT_PORT = ROUTER_PORT
 DEFAULT_CLUSTER = "default"
 
 CLUSTER_PATH = "/api/cluster"

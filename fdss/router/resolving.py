@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from fdss.arguments import LoadArguments
 from fdss.errors import FdssError, NobodyServes, Unavailable
-from fdss.policy import LOCAL_PREFIX, PACKAGED_BUILDERS
 
 from .balance import Balance
+from .candidates import DOWNLOADING, Question, awaited, contents_of, ranked
 from .knowledge import Knowledge, Probe, Server
-from .offers import arguments_of
 from .probing import Prober, is_current
 
 WARMING_UP_S = 5
@@ -25,27 +21,6 @@ WAIT_S = 2.0
 MOST_WAITING = 2
 #: After this time a server that still loads is left out of the choice.
 PATIENCE_S = 10.0
-
-#: The rank of servers that would first have to download a dataset.
-DOWNLOADING = 2
-
-_ABSOLUTE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]")
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a client wants to read.
-
-    Attributes:
-        fingerprint: Of the rows that its job reads; None if any content will do.
-        excluded: Ids of servers that have just failed it.
-        is_near: Whether it is on the router's own machine.
-    """
-
-    arguments: LoadArguments
-    fingerprint: str | None = None
-    excluded: frozenset[str] = frozenset()
-    is_near: bool = True
 
 
 class Resolver:
@@ -62,7 +37,7 @@ class Resolver:
 
         Raises:
             Unavailable: It is not known yet, or whoever has the dataset is down.
-            NobodyServes: The whole cluster is healthy, and no server has the dataset or may get it.
+            NobodyServes: No server has the dataset or may get it, up or down.
         """
         if not self._knowledge.is_warm:
             raise _unavailable(
@@ -70,15 +45,15 @@ class Resolver:
                 WARMING_UP_S,
                 hint="fdss cluster servers shows which servers the router knows",
             )
-        ranked = _ranked(self._knowledge.servers(), question)
-        for rank, servers in enumerate(ranked):
+        lists = ranked(self._knowledge.servers(), question)
+        for rank, servers in enumerate(lists):
             left = [server for server in servers if server.server_id not in question.excluded]
             if rank == DOWNLOADING:
                 left = self._downloading(left, question)
             found = self._of_one_content(left, question) if left else []
             if found:
                 return self._balance.choose(found)
-        raise self._nobody(question, [server for servers in ranked for server in servers])
+        raise self._nobody(question, [server for servers in lists for server in servers])
 
     def _of_one_content(self, servers: list[Server], question: Question) -> list[Server]:
         """Return those of the servers that have the same rows: the job's, else most servers'.
@@ -96,10 +71,10 @@ class Resolver:
             if not all(self._has_answered(s, question) for s in servers):
                 raise _being_asked(question)
             return [s for s in servers if not self._has_refused(s, question)] or servers
-        # Those that are down count, too: the choice must not change with every failure.
+        # Those that are down or have left count, too: no failure must change the choice.
         everywhere = Counter(
             found
-            for server in self._knowledge.servers()
+            for server in [*self._knowledge.servers(), *self._knowledge.departed()]
             if (found := server.fingerprint_of(question.arguments.handle))
         )
         wanted = min(contents, key=lambda content: (-everywhere[content], content))
@@ -151,8 +126,8 @@ class Resolver:
             return False
         handle = question.arguments.handle
         told = known.get(server.server_id) or server.fingerprint_of(handle)
-        return told == question.fingerprint or question.fingerprint in _contents(
-            server, question.arguments.path
+        return told == question.fingerprint or question.fingerprint in contents_of(
+            server, question.arguments
         )
 
     def _has_answered(self, server: Server, question: Question) -> bool:
@@ -174,8 +149,6 @@ class Resolver:
             named = f"{named} with content {question.fingerprint[:12]}…"
         servers = self._knowledge.servers()
         excluded = [server for server in able if server.server_id in question.excluded]
-        down = [server for server in servers if not server.is_healthy]
-        silent = [server for server in servers if server.is_healthy and server.offer is None]
         if excluded:
             return _unavailable(
                 f"Every server that can serve {named} has just failed this client: "
@@ -184,18 +157,16 @@ class Resolver:
             )
         if self._has_failed_loads(able, question):
             return _unavailable(f"No server could load {named} just now.", DOWN_S)
-        if down:
-            return _unavailable(
-                f"No healthy dataset_server can serve {named}; down now: {_urls(down)}.", DOWN_S
-            )
-        if silent:
-            why = silent[0].refresh.last_error
-            return _unavailable(
-                f"What {_urls(silent)} offers is not known{f': {why}' if why else ' yet'}.", DOWN_S
-            )
         if not servers or self._knowledge.collect_error:
             why = self._knowledge.collect_error or "the cluster has no servers"
             return _unavailable(f"No dataset_server can serve {named} now: {why}.", WARMING_UP_S)
+        away = awaited(self._knowledge, question)
+        if away or not any(server.is_healthy for server in servers):
+            return _unavailable(
+                f"No healthy dataset_server can serve {named}; "
+                f"down or silent now: {_urls(away or servers)}{_reason(away)}.",
+                DOWN_S,
+            )
         return NobodyServes(
             f"No healthy dataset_server can serve {named} in the current cluster."
             + _far_words(servers, question)
@@ -210,49 +181,6 @@ class Resolver:
         )
 
 
-def _ranked(servers: Iterable[Server], question: Question) -> list[list[Server]]:
-    """Return the healthy servers that can serve a dataset, the better ones in an earlier list."""
-    ranked: list[list[Server]] = [[], [], []]
-    for server in servers:
-        if server.is_healthy and (question.is_near or not server.member.is_loopback):
-            rank = _rank(server, question.arguments)
-            if rank is not None:
-                ranked[rank].append(server)
-    return ranked
-
-
-def _rank(server: Server, arguments: LoadArguments) -> int | None:
-    """Return 0 if a server has a dataset, 1 without that split, 2 if it may download it."""
-    offer, path = server.offer, arguments.path
-    if offer is None:
-        return None
-    if path.startswith(LOCAL_PREFIX):
-        if path not in offer.local:
-            return None
-        return 0 if offer.has_local_split(path, arguments.split) else 1
-    if _ABSOLUTE.match(path) or path.lower() in PACKAGED_BUILDERS:
-        return 0 if server.policy.paths else None
-    if not server.policy.hub:
-        return None
-    if offer.has_loaded(arguments.handle):
-        return 0
-    if offer.has_cached(path, arguments.name):
-        return 0 if offer.has_cached(path, arguments.name, arguments.split) else 1
-    return DOWNLOADING if server.policy.downloads else None
-
-
-def _contents(server: Server, path: str) -> set[str]:
-    """Return every content that a server is known to have under a path."""
-    if server.offer is None:
-        return set()
-    handles = {
-        entry["handle"]
-        for entry in server.offer.loaded
-        if (arguments := arguments_of(entry)) is not None and arguments.path == path
-    }
-    return {found for handle in handles if (found := server.offer.fingerprints.get(handle))}
-
-
 def _far_words(servers: Iterable[Server], question: Question) -> str:
     if question.is_near or not any(server.member.is_loopback for server in servers):
         return ""
@@ -262,6 +190,11 @@ def _far_words(servers: Iterable[Server], question: Question) -> str:
 def _urls(servers: Sequence[Server]) -> str:
     shown = ", ".join(server.member.base_url for server in servers[:5])
     return shown if len(servers) <= 5 else f"{shown} and {len(servers) - 5} more"
+
+
+def _reason(servers: Sequence[Server]) -> str:
+    errors = (server.health.last_error or server.refresh.last_error for server in servers)
+    return next((f" ({error})" for error in errors if error), "")
 
 
 def _being_asked(question: Question) -> Unavailable:

@@ -12,16 +12,15 @@ from fdss.errors import NotFound
 
 from .asking import Asker, Json
 from .balance import Balance
+from .candidates import Question
 from .collecting import Collector, Trust
 from .conflicts import Alarm
 from .inventory import inventory, server_list
 from .knowledge import Knowledge, Server
 from .membership import Member, Membership
 from .probing import Prober
-from .resolving import Question, Resolver
+from .resolving import Resolver
 from .watching import Rhythm, Watch
-
-PROXY_TIMEOUT_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -70,15 +69,15 @@ class Router:
         self.close()
 
     def resolve(self, question: Question) -> Server:
-        """Return the server a client is to read from; those that failed it are suspected at once.
+        """Return the server a client is to read from; those that failed it are checked at once.
 
         Raises:
             Unavailable: It is not known yet, or whoever has the dataset is down.
-            NobodyServes: The whole cluster is healthy, and no server has the dataset or may get it.
+            NobodyServes: No server has the dataset or may get it, up or down.
         """
         for server_id in question.excluded:
-            if self.knowledge.suspect(server_id):
-                logger.warning("server %s has failed a client and is suspected", server_id)
+            if self.knowledge.complain(server_id, question.client):
+                logger.warning("server %s has failed a client and is checked", server_id)
                 self._collector.check(server_id)
         return self._resolver.resolve(question)
 
@@ -94,8 +93,8 @@ class Router:
         """Return the servers, without tokens."""
         return server_list(self.knowledge)
 
-    def ask(self, server_id: str, path: str) -> Json:
-        """Return what a server answers itself.
+    def ask(self, server_id: str, path: str, timeout_s: float) -> Json:
+        """Return what a server answers itself, within a time.
 
         Raises:
             NotFound: No member has that id.
@@ -109,7 +108,7 @@ class Router:
             )
         asker = Asker(server.member)
         try:
-            return asker.get(path, PROXY_TIMEOUT_S)
+            return asker.get(path, timeout_s)
         finally:
             asker.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
@@ -14,19 +15,24 @@ from waitress import wasyncore
 from fdss.listener import Limits, Listener
 from fdss.signals import RELOADING, STOPPING, on_signals
 from fdss.tls.context import Certificates
+from fdss.wire.names import ROUTER_RESOLVE_PATH
 
 from .app import create_router_app
 from .collecting import Trust
 from .config import RouterConfig
 from .entrance import open_entrance
 from .membership import Membership
-from .names import MDNS, REGISTRY, registry_file
+from .names import INVENTORY_PATH, MDNS, REFRESH_PATH, REGISTRY, SERVERS_PATH, registry_file
 from .redis_members import RedisMembership
 from .registry import Registry, RegistryMembership
 from .router import Router
 from .watching import Rhythm
 
 ANSWERING_THREADS = 4
+#: What needs no answer of a server, and so never waits behind what does.
+FROM_MEMORY = re.compile(
+    "|".join(map(re.escape, (ROUTER_RESOLVE_PATH, INVENTORY_PATH, SERVERS_PATH, REFRESH_PATH)))
+)
 DRAIN_TICK_S = 0.1
 
 logger = logging.getLogger(__name__)
@@ -66,6 +72,7 @@ class RouterServer:
                 entrance.socket,
                 Limits(
                     row_threads=ANSWERING_THREADS,
+                    row_paths=FROM_MEMORY,
                     idle_s=entrance.config.idle_timeout,
                     request_s=entrance.config.request_timeout,
                 ),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from fdss.wire.names import DATASETS_PATH, HEALTH_PATH, HUB_CACHE_PATH, LOCAL_PATH
 
 from .asking import Asker, AskFailed
-from .knowledge import Knowledge, Server
+from .knowledge import Knowledge, Server, suspected
 from .loops import Loop
 from .membership import Member
 from .offers import Load, Offer, Policy
@@ -118,7 +118,7 @@ class Watch:
         before = self._knowledge.get(self.member.server_id)
         self._change(
             lambda server: replace(
-                server,
+                suspected(server, self._knowledge.now_s()),
                 is_healthy=False,
                 load=None,
                 health=server.health.missed(time.time(), reason),

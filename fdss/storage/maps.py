@@ -6,16 +6,21 @@ there himself is ended.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
+from .stamps import Stamp
+
 #: Whether files can be mapped so, and every system call is known to answer then.
 IS_LINUX = sys.platform == "linux" and sys.maxsize > 1 << 32
 
+_MOST_MAPS = 2048
 _PROT_READ = 1
 _MAP_SHARED = 1
 _FAILED = ctypes.c_void_p(-1).value
@@ -49,6 +54,32 @@ class FileMap:
         """Return a part of the file, to be given to a system call and not to be looked at."""
         part = pa.foreign_buffer(self.address + offset, length, base=self)
         return memoryview(part).cast("B")
+
+
+def map_of(stamp: Stamp, descriptor: int) -> FileMap:
+    """Return the map of a file; the latest are kept, as to make one costs more than to use it.
+
+    All datasets of a process share them: it may have some 65,000 maps in all.
+
+    Args:
+        stamp: The file.
+        descriptor: Of the file, open.
+
+    Raises:
+        OSError: It cannot be mapped.
+    """
+    found = _kept.get(stamp)
+    if found is None:
+        found = _kept[stamp] = FileMap(descriptor, stamp.size)
+    # Another thread may have let go of it meanwhile, or of the one that is to go.
+    with contextlib.suppress(KeyError):
+        _kept.move_to_end(stamp)
+        if len(_kept) > _MOST_MAPS:
+            _kept.popitem(last=False)
+    return found
+
+
+_kept: OrderedDict[Stamp, FileMap] = OrderedDict()
 
 
 @lru_cache(1)

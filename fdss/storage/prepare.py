@@ -1,4 +1,4 @@
-"""Datasets that ``datasets`` has to prepare first: the only module of storage that imports it.
+"""Datasets that ``datasets`` has to prepare first; nothing else of storage calls it.
 
 What comes from files of this machine is prepared without the network. What comes from the Hub is
 touched only if downloads are allowed, or if both ``datasets`` and ``huggingface_hub`` are switched
@@ -10,31 +10,23 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from fdss.arguments import DataFiles, LoadArguments
 from fdss.errors import (
     BadParameter,
     BuilderRefused,
     DataFilesRefused,
-    DatasetDamaged,
     DatasetNotFound,
-    FdssError,
 )
 from fdss.files import write_whole
 
 from .cards import check_cards, check_places
-from .contents import CONTENT_ERRORS
 from .copies import (
     drop_older,
     drop_unused,
@@ -47,11 +39,8 @@ from .copies import (
 from .hub_cache import cache_name, repository_name
 from .options import OpenOptions
 from .prepared import Found
+from .reasons import explained, not_had
 from .stamps import Sources, paths_key
-
-_LOG = logging.getLogger(__name__)
-_FOLDER_IN_TEXT = re.compile(r"(?<![\w:/])(?:[A-Za-z]:)?[\\/](?:[^\s'\",:;\\/]+[\\/])+")
-_MAX_REASON = 300
 
 
 def is_offline() -> bool:
@@ -84,11 +73,11 @@ def prepare_named(arguments: LoadArguments, options: OpenOptions) -> Found:
     _refuse_urls(arguments.data_files, options)
     # Before anything is looked for: what takes long tells that something is there.
     if not (options.downloads or is_builder(path) or _is_cached(path, options)):
-        raise _not_had(path, options)
+        raise not_had(path, options)
     # For ``datasets`` a folder of that name, wherever the process happens to run, comes first.
     if os.path.exists(path) or not (options.downloads or is_offline()):
-        raise _not_had(path, options)
-    with _explained(path, options):
+        raise not_had(path, options)
+    with explained(path, options):
         builder = _builder(path, arguments, options.datasets_cache)
         _refuse_other_revision(builder, arguments)
         if not (options.builders or is_builder(path)):
@@ -124,7 +113,7 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
     data_files = glob.escape(folder.name) if folder.is_file() else arguments.data_files
     check_cards(root, options)
     told = LoadArguments(str(root), arguments.name, data_files=data_files)
-    with _explained(arguments.path, options, root):
+    with explained(arguments.path, options, root):
         builder = _builder(str(root), told, home)
         if not options.builders:
             check_places(builder, [root], arguments.path)
@@ -142,7 +131,9 @@ def prepare_folder(folder: Path, arguments: LoadArguments, options: OpenOptions)
                 prepared_at(Path(builder.cache_dir), builder.dataset_name), sources=sources
             )
     drop_older(home)
-    write_whole(asked, [same.read_bytes()])
+    note = same.read_bytes()
+    with explained(arguments.path, options, root):
+        write_whole(asked, [note])
     drop_unused(home, options.max_copies)
     return found
 
@@ -222,69 +213,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _strings(inner)
-
-
-@contextmanager
-def _explained(path: str, options: OpenOptions, folder: Path | None = None) -> Iterator[None]:
-    """Turn what ``datasets`` raises into errors of ours, without the folders of this machine.
-
-    Args:
-        folder: Where the files are; None if the Hub is asked.
-    """
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
-    from huggingface_hub.errors import GatedRepoError
-
-    known = [folder, options.index_folder, options.datasets_cache, options.hub_cache]
-    hidden = [str(place) for place in known if place is not None]
-    try:
-        yield
-    except FdssError:
-        raise
-    except DatasetNotFoundError as exc:
-        if folder is not None or isinstance(exc.__cause__, GatedRepoError):
-            raise DatasetNotFound(
-                f"Dataset {path!r} cannot be had: {_reason(exc, hidden)}"
-            ) from exc
-        raise _not_had(path, options) from exc
-    except FileNotFoundError as exc:
-        raise DatasetNotFound(f"Dataset {path!r} cannot be found: {_reason(exc, hidden)}") from exc
-    except ConnectionError as exc:
-        if folder is not None:
-            raise DatasetNotFound(
-                f"Dataset {path!r} cannot be had: {_reason(exc, hidden)}"
-            ) from exc
-        _LOG.warning("datasets: %s: %s", type(exc).__name__, exc)
-        raise _not_had(path, options) from exc
-    except (DatasetsError, pa.ArrowException) as exc:
-        raise DatasetDamaged(
-            f"Dataset {path!r} cannot be prepared: {_reason(exc, hidden)}"
-        ) from exc
-    except (*CONTENT_ERRORS, RuntimeError, ImportError) as exc:
-        raise DatasetNotFound(f"Dataset {path!r} cannot be had: {_reason(exc, hidden)}") from exc
-
-
-def _not_had(path: str, options: OpenOptions) -> DatasetNotFound:
-    """Return the one error for what neither the cache nor the Hub gives.
-
-    What lies in the folder where the process runs makes no difference to it.
-    """
-    if options.downloads:
-        return DatasetNotFound(
-            f"Dataset {path!r} is not in the cache, and cannot be had from the Hub.",
-            hint="look for the name on the Hub, and whether this machine can reach it",
-        )
-    return DatasetNotFound(
-        f"Dataset {path!r} is not in the cache, and downloads are off.",
-        hint="allow downloads (--allow-downloads), or prepare it with datasets.load_dataset; "
-        f"if a named local was meant, ask for local/{path}",
-    )
-
-
-def _reason(exc: BaseException, hidden: list[str]) -> str:
-    """Return the first line of an error, without folders: those known, then what looks like one."""
-    _LOG.warning("datasets: %s: %s", type(exc).__name__, exc)
-    cause = exc.__cause__ or exc
-    first = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-    for place in hidden:
-        first = first.replace(place + os.sep, "").replace(place, "the dataset")
-    return _FOLDER_IN_TEXT.sub("", first)[:_MAX_REASON]

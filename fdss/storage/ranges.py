@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from weakref import WeakValueDictionary
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fdss.errors import ContentChanged
 
-from .maps import IS_LINUX, FileMap
+from .maps import IS_LINUX, map_of
 from .stamps import Stamp
 
 #: Most bytes of a file that are held to be sent, where the kernel does not send them itself.
@@ -126,13 +126,7 @@ class FileRange:
     The file is open from the first of them that is sent to the last, once for all who send of it.
     """
 
-    def __init__(self, stamp: Stamp, offset: int, length: int, map_of: MapOf) -> None:
-        """Name bytes.
-
-        Args:
-            map_of: Maps a file, and keeps the map: to make one costs more than to use it.
-        """
-        self._map_of = map_of
+    def __init__(self, stamp: Stamp, offset: int, length: int) -> None:
         self._stamp = stamp
         self._offset = offset
         self._length = length
@@ -143,7 +137,7 @@ class FileRange:
 
     def after(self, count: int) -> FileRange:
         """Return what follows the first ``count`` bytes."""
-        rest = FileRange(self._stamp, self._offset + count, self._length - count, self._map_of)
+        rest = FileRange(self._stamp, self._offset + count, self._length - count)
         rest._file = self._file
         return rest
 
@@ -157,8 +151,10 @@ class FileRange:
             ContentChanged: The file is not the file that was opened.
         """
         file = self._opened()
+        if not IS_LINUX:
+            return None
         try:
-            return self._map_of(file).view(self._offset, self._length) if IS_LINUX else None
+            return map_of(self._stamp, file.descriptor).view(self._offset, self._length)
         except OSError:
             return None
 
@@ -185,8 +181,6 @@ class FileRange:
         self._file.check()
         return self._file
 
-
-MapOf = Callable[[OpenFile], FileMap]
 
 _OPEN: WeakValueDictionary[Stamp, OpenFile] = WeakValueDictionary()
 

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fdss.errors import ContentChanged
+from fdss.files import open_regular
+
 
 @dataclass(frozen=True)
 class MediaRoots:
@@ -59,17 +62,27 @@ class MediaRoots:
         return found.st_size
 
     def read(self, place: str) -> bytes:
-        """Return the content of a file.
+        """Return the whole content of a file.
 
         Raises:
-            OSError: It cannot be read.
+            ContentChanged: It was written to while it was read.
+            OSError: It cannot be read, or is no regular file.
         """
-        with open(place, "rb") as file:
-            return file.read()
+        with open_regular(place) as file:
+            before = os.fstat(file.fileno())
+            content = file.read()
+            after = os.fstat(file.fileno())
+        if _written(before) != _written(after) or len(content) != after.st_size:
+            raise ContentChanged(f"File {os.path.basename(place)!r} was changed while it was read.")
+        return content
 
     @staticmethod
     def _is_within(path: str, roots: frozenset[str]) -> bool:
         return any(folder in roots for folder in _ancestors(_spelled(path)))
+
+
+def _written(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
 
 
 def _spelled(path: str) -> str:

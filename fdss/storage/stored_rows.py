@@ -11,7 +11,6 @@ from fdss.errors import DatasetDamaged
 
 from .columns import BadValues, Columns, Runs
 from .contents import damage_told
-from .maps import FileMap
 from .messages import HEAD_BYTES
 from .outlines import Outline
 from .prefetch import fetch, is_cached
@@ -37,10 +36,7 @@ class StoredRows:
         """
         self._batches = batches
         self._places = [table.place(number) for table, number in batches]
-        self._owners = {
-            place.stamp: table for place, (table, _) in zip(self._places, batches, strict=True)
-        }
-        self._stamps = list(self._owners)
+        self._stamps = list(dict.fromkeys(place.stamp for place in self._places))
         numbers = {stamp: number for number, stamp in enumerate(self._stamps)}
         self._files_of = [numbers[place.stamp] for place in self._places]
         table = batches[0][0]
@@ -103,10 +99,7 @@ class StoredRows:
             if is_cold:
                 for part in wanted:
                     _fetch(part, files)
-            fill(wanted, files, self._map)
-
-    def _map(self, file: OpenFile) -> FileMap:
-        return self._owners[file.stamp].map_of(file)
+            fill(wanted, files)
 
     def _is_cold(self, files: list[OpenFile], runs: Runs) -> bool:
         """Tell whether rows seem not to be in memory."""

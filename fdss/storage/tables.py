@@ -20,7 +20,6 @@ from .outlines import Outline, outline_of, shapes_of
 from .ranges import FileRange, OpenFile
 from .schemas import has_dictionaries, read_schema, storage_schema
 from .stamps import Place, Stamp, stamps_of
-from .vectored import Maps
 from .walking import walked_index
 from .whole_batches import WholeBatches, check_values
 
@@ -65,7 +64,6 @@ class Table:
         self.first_rows = index.first_rows
         is_plain = not (index.is_compressed or self._is_encoded)
         self.shapes = shapes_of(self.schema) if is_plain else None
-        self.map_of = Maps().of
         self._wholes = WholeBatches(
             index, self.schema, is_encoded=self._is_encoded, is_guarded=is_guarded
         )
@@ -181,7 +179,7 @@ class Table:
         stamp = self.files[file]
         if not stamp.is_fresh:
             raise ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
-        return FileRange(stamp, offset, last_offset + length - offset, self.map_of)
+        return FileRange(stamp, offset, last_offset + length - offset)
 
     def checked(self) -> Table:
         """Return the table, after a look at the schema of every file.

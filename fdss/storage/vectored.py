@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .maps import IS_LINUX, FileMap, libc
+from .maps import IS_LINUX, libc, map_of
 from .ranges import OpenFile
-from .stamps import Stamp
 
 Numbers = NDArray[np.int64]
 Copy = Callable[..., int]
@@ -29,7 +27,6 @@ Copy = Callable[..., int]
 _FEW_RANGES = 16
 # IOV_MAX of Linux.
 _MOST_RANGES = 1024
-_MOST_MAPS = 256
 
 
 @dataclass(frozen=True)
@@ -49,34 +46,11 @@ class Fill:
     sizes: Numbers
 
 
-class Maps:
-    """The latest maps of files, kept because to make one costs more than to use it."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Stamp, FileMap] = OrderedDict()
-
-    def of(self, file: OpenFile) -> FileMap:
-        """Return the map of a file.
-
-        Raises:
-            OSError: It cannot be mapped.
-        """
-        found = self._kept.get(file.stamp)
-        if found is None:
-            found = self._kept[file.stamp] = FileMap(file.descriptor, file.stamp.size)
-            if len(self._kept) > _MOST_MAPS:
-                self._kept.popitem(last=False)
-        return found
-
-
-def fill(
-    fills: Sequence[Fill], files: Sequence[OpenFile], map_of: Callable[[OpenFile], FileMap]
-) -> None:
+def fill(fills: Sequence[Fill], files: Sequence[OpenFile]) -> None:
     """Copy ranges of files into memory.
 
     Args:
         files: What the numbers of the ranges name.
-        map_of: Maps a file; the maps are kept by whoever calls.
 
     Raises:
         ContentChanged: A file ends before one of its ranges does.
@@ -92,7 +66,7 @@ def fill(
     if copy is None:
         _read_each(fills, files)
         return
-    maps = [map_of(file) for file in files]
+    maps = [map_of(file.stamp, file.descriptor) for file in files]
     starts = np.array([found.address for found in maps], np.int64)
     bad = _copied(copy, targets, starts[numbers] + offsets, sizes)
     if bad >= 0:

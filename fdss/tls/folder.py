@@ -13,7 +13,7 @@ from typing import Any
 
 from fdss import places
 from fdss.errors import SettingError
-from fdss.files import write_whole
+from fdss.files import make_private, read_regular, write_whole
 
 MAX_CONFIG_BYTES = 65_536
 MAX_DAYS = 36_500
@@ -121,6 +121,18 @@ class TlsFolder:
         """Return the file of all authorities that are trusted: the own one and the imported."""
         return self._path("ca_bundle")
 
+    @property
+    def scheme(self) -> str:
+        """Return how servers of this machine speak unless they are told otherwise: http or https.
+
+        Also with a certificate whose time is over: behind http there would be nobody.
+
+        Raises:
+            SettingError: config.yaml is not what it should be.
+        """
+        is_provided = self.server_cert.is_file() and self.server_key.is_file()
+        return "https" if is_provided and self.config.enabled else "http"
+
     def save(self, config: TlsConfig) -> None:
         """Write config.yaml, mode 0600, with every key it had.
 
@@ -154,27 +166,15 @@ class TlsFolder:
         }
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder that only its owner enters (mode 0700; Windows keeps no such modes)."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix":
-        folder.chmod(0o700)
-
-
 def _read(file: Path) -> TlsConfig:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_CONFIG_BYTES + 1)
+        content = read_regular(file, MAX_CONFIG_BYTES).data
     except FileNotFoundError:
         return TlsConfig()
     except OSError as error:
         raise SettingError(
             f"TLS configuration {str(file)!r} cannot be read: {error.strerror}."
         ) from error
-    if len(content) > MAX_CONFIG_BYTES:
-        raise SettingError(
-            f"TLS configuration {str(file)!r} is larger than {MAX_CONFIG_BYTES} bytes."
-        )
     return _Reader(file, _mapping_of(content, file)).config()
 
 

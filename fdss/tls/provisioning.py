@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fdss.errors import SettingError
+from fdss.files import make_private
 from fdss.locking import locked
 
 from .authority import Authority, make_authority, read_authority
@@ -26,7 +27,7 @@ from .certificates import (
     read_key,
     title,
 )
-from .folder import LOCK, TlsConfig, TlsFolder, make_private
+from .folder import LOCK, TlsConfig, TlsFolder
 from .names import LOOPBACK, Names, all_names, capped, checked_names, is_address, machine_name
 from .staging import PRIVATE, File, replace_together
 

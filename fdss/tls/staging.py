@@ -9,9 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdss.files import write_whole
-
-from .folder import make_private
+from fdss.files import make_private, write_whole
 
 PRIVATE = 0o600
 PUBLIC = 0o644

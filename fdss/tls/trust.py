@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fdss.errors import SettingError
+from fdss.files import is_foreign
 
 from .folder import TlsFolder
 
@@ -122,9 +124,26 @@ def _verifying() -> ssl.SSLContext:
         _add_system_roots(context)
     bundle = TlsFolder().bundle
     if bundle.exists():
+        _check_own(bundle)
         _add_roots(context, bundle, "of the TLS folder")
     _add_client_certificate(context)
     return context
+
+
+def _check_own(bundle: Path) -> None:
+    """Refuse authorities that another user may have put there.
+
+    Raises:
+        SettingError: The file or its folder is another user's, or anybody may write it.
+    """
+    for place in (bundle.parent, bundle):
+        found = place.stat()
+        if os.name == "posix" and (is_foreign(found) or found.st_mode & stat.S_IWOTH):
+            raise SettingError(
+                f"The authorities in {str(bundle)!r} are not trusted: {str(place)!r} belongs to "
+                f"another user, or anybody may write it (mode {found.st_mode & 0o7777:04o}).",
+                hint=f"look who is trusted there (fdss tls status), then chmod o-w {place}",
+            )
 
 
 def _add_system_roots(context: ssl.SSLContext) -> None:

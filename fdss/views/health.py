@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from fdss.config import ServerConfig
+from fdss.traffic import Traffic
 from fdss.wire.names import API_VERSION, AUTH_STATUS_PATH, HEALTH_PATH, SERVICE
 
 
-def health_blueprint(config: ServerConfig) -> Blueprint:
+def health_blueprint(config: ServerConfig, traffic: Traffic) -> Blueprint:
     """Return GET /v1/health and GET /v1/auth/status."""
     blueprint = Blueprint("health", __name__)
     policy = {
@@ -22,7 +23,7 @@ def health_blueprint(config: ServerConfig) -> Blueprint:
 
     @blueprint.get(HEALTH_PATH)
     def tell_health() -> Response:
-        return jsonify(health)
+        return jsonify({**health, "load": traffic.as_json()})
 
     @blueprint.get(AUTH_STATUS_PATH)
     def tell_auth_status() -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from fdss.access import note_handle
 from fdss.arguments import LoadArguments
@@ -36,7 +36,15 @@ def _json_object(config: ServerConfig) -> dict[str, Any]:
         body = orjson.loads(request.get_data(cache=False))
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"Invalid JSON body: {error}") from error
+    # What an error may repeat.
+    g.asked = _text(body)
     check_size(body, most_levels=config.max_json_depth, most_items=config.max_json_items)
     if not isinstance(body, dict):
         raise BadRequest("Request body must be a JSON object.")
     return body
+
+
+def _text(body: Any) -> str:
+    text = orjson.dumps(body).decode()
+    # JSON doubles the backslashes of a path.
+    return text + text.replace("\\\\", "\\")

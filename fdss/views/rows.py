@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
 
@@ -13,6 +14,7 @@ from fdss.admission import Quota
 from fdss.catalog import Catalog
 from fdss.config import ServerConfig
 from fdss.errors import ContentChanged, TooManyStreams
+from fdss.traffic import Traffic
 from fdss.views.parameters import selection_of
 from fdss.views.streams import RowStream, head_of
 from fdss.wire.body import SENDS_FILES, Body
@@ -27,7 +29,7 @@ from fdss.wire.names import (
 )
 
 
-def rows_blueprint(config: ServerConfig, catalog: Catalog) -> Blueprint:
+def rows_blueprint(config: ServerConfig, catalog: Catalog, traffic: Traffic) -> Blueprint:
     """Return GET /v1/datasets/{handle}/iter.
 
     Everything that can be refused is refused, and the first chunk made, before the status is
@@ -61,13 +63,12 @@ def rows_blueprint(config: ServerConfig, catalog: Catalog) -> Blueprint:
         }
         if request.method == "HEAD":
             return _headers_only(headers)
-        give_back = streams.take(request.remote_addr)
-        try:
-            response = _streamed(encoding.encode(backend, selection), len(selection), headers)
-        except BaseException:
-            give_back()
-            raise
-        response.call_on_close(give_back)
+        with ExitStack() as held:
+            held.callback(streams.take(request.remote_addr))
+            held.callback(traffic.begin())
+            body = encoding.encode(backend, selection)
+            response = _streamed(body, len(selection), headers, traffic)
+            response.call_on_close(held.pop_all().close)
         return response
 
     return blueprint
@@ -80,11 +81,13 @@ def _headers_only(headers: dict[str, str]) -> Response:
     return response
 
 
-def _streamed(body: Body, rows: int, headers: dict[str, str]) -> Response:
+def _streamed(body: Body, rows: int, headers: dict[str, str], traffic: Traffic) -> Response:
     if not request.environ.get(SENDS_FILES):
         body = replace(body, chunks=body.read())
     head, is_whole = head_of(body.chunks)
-    stream = RowStream(head, body.chunks, rows=rows, media_type=headers["Content-Type"])
+    stream = RowStream(
+        head, body.chunks, rows=rows, media_type=headers["Content-Type"], traffic=traffic
+    )
     note_stream(stream)
     # Flask knows of bytes only; what sends them takes views as well.
     response = Response(cast("Iterable[bytes]", stream), headers=headers)

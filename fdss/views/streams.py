@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fdss.errors import FdssError
+from fdss.traffic import Traffic
 from fdss.wire.body import Chunk
 from fdss.wire.names import NDJSON
 
@@ -49,12 +50,19 @@ class RowStream:
     """
 
     def __init__(
-        self, head: list[Chunk], chunks: Iterator[Chunk], *, rows: int, media_type: str
+        self,
+        head: list[Chunk],
+        chunks: Iterator[Chunk],
+        *,
+        rows: int,
+        media_type: str,
+        traffic: Traffic,
     ) -> None:
         """Start with chunks already made, followed by those still to be made.
 
         Args:
             rows: Rows of the whole response.
+            traffic: Where the bytes are counted.
         """
         self.sent_rows: int | None = 0 if media_type == NDJSON else None
         self.sent_bytes = 0
@@ -62,6 +70,7 @@ class RowStream:
         self._head = head[::-1]
         self._chunks = chunks
         self._rows = rows
+        self._traffic = traffic
 
     def __iter__(self) -> RowStream:
         return self
@@ -69,6 +78,7 @@ class RowStream:
     def __next__(self) -> Chunk:
         chunk = self._head.pop() if self._head else self._made()
         self.sent_bytes += len(chunk)
+        self._traffic.add(len(chunk))
         if self.sent_rows is not None and isinstance(chunk, bytes):
             # Five times as fast as ``bytes.count``.
             self.sent_rows += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == LINE_END))

@@ -17,6 +17,7 @@ OPENAPI_PATH = "/v1/openapi.json"
 
 # Of the cluster router.
 ROUTER_RESOLVE_PATH = "/api/cluster/dataset_router/resolve"
+ROUTER_PORT = 8765
 
 NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"

@@ -338,3 +338,15 @@ def test_a_server_that_fails_again_and_again_is_avoided_longer() -> None:
         finder.suspect(found)
 
     assert finder.avoided_s(found) <= AVOIDED_S
+
+
+def test_a_router_over_https_names_no_server_without_tls() -> None:
+    """A job that asks its router over https is not sent to plain http beyond this machine."""
+
+    class Answered(RouterSession):
+        def get_json(self, path: str) -> Json:
+            """Return what a router would answer that was taken over."""
+            return {"base_url": "http://data.example:8766", "auth_token": "", "server_id": "x"}
+
+    with pytest.raises(PageForeign, match="without TLS"):
+        ClusterRouter(Answered("https://router.example:8765")).find(LoadArguments("local/x"), None)

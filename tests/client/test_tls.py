@@ -42,6 +42,7 @@ from fdss.errors import (
     ServerUntrusted,
     SettingError,
 )
+from fdss.tls.folder import TlsFolder
 from fdss.tls.trust import CERT_VARIABLE, KEY_VARIABLE, current_trust
 
 HEALTH = "/v1/health"
@@ -699,3 +700,17 @@ def test_server_behind_a_proxy_is_verified(
         ("CONNECT", "data.invalid:8766")
     ]
     assert "authorization" not in proxy.requests[0].headers
+
+
+@pytest.mark.only_on("linux")
+def test_authorities_that_anybody_may_write_are_not_trusted() -> None:
+    """A bundle or folder that other users may write is refused, with the mode that helps."""
+    bundle = TlsFolder().bundle
+    bundle.parent.mkdir(mode=0o700, parents=True)
+    bundle.write_bytes(b"")
+    for place, mode in ((bundle, 0o666), (bundle.parent, 0o777)):
+        before = place.stat().st_mode
+        place.chmod(mode)
+        with pytest.raises(SettingError, match="anybody may write it"):
+            current_trust()
+        place.chmod(before)

@@ -12,11 +12,20 @@ from hypothesis import given, strategies as st
 from fdss.arguments import LoadArguments
 from fdss.errors import NobodyServes, Unavailable
 from fdss.router.balance import Balance
-from fdss.router.knowledge import SUSPECTED_S, WARM_PATIENCE_S, Knowledge, Server
+from fdss.router.candidates import UNHEARD_S, Question
+from fdss.router.knowledge import (
+    DEPARTED_S,
+    MOST_DEPARTED,
+    SUSPECTED_S,
+    WARM_PATIENCE_S,
+    Knowledge,
+    Server,
+)
 from fdss.router.membership import Member
+from fdss.router.names import REGISTRY
 from fdss.router.offers import Load, Offer, Policy
 from fdss.router.probing import Prober
-from fdss.router.resolving import Question, Resolver
+from fdss.router.resolving import Resolver
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -103,15 +112,17 @@ def test_what_was_sent_is_forgotten() -> None:
 
 
 def test_suspected_server_comes_last() -> None:
-    """A server that failed a client is chosen only if there is no other, for ten seconds."""
+    """A server that failed two clients is chosen only if there is no other, for ten seconds."""
     clock = Clock()
     knowledge = Knowledge(clock)
     knowledge.set_members([_server(0).member, _server(1).member])
     balance = Balance(knowledge, random.Random(7))
 
-    assert knowledge.suspect(_server(0).server_id)
-    assert not knowledge.suspect(_server(0).server_id)
-    assert not knowledge.suspect("nobody")
+    assert knowledge.complain(_server(0).server_id, "first")
+    assert not knowledge.complain(_server(0).server_id, "first")
+    assert not knowledge.complain("nobody", "first")
+    assert len({balance.choose(knowledge.servers()).server_id for _ in range(20)}) == 2
+    knowledge.complain(_server(0).server_id, "second")
 
     assert {balance.choose(knowledge.servers()).server_id for _ in range(20)} == {
         _server(1).server_id
@@ -192,6 +203,114 @@ def test_member_that_has_left_and_nobody_else_is_no_end() -> None:
         resolver.resolve(Question(LoadArguments("local/s")))
 
 
+def test_complaint_of_long_ago_counts_no_more() -> None:
+    """A second client has to complain within ten seconds of the first."""
+    clock = Clock()
+    knowledge = Knowledge(clock)
+    knowledge.set_members([_server(0).member])
+    server_id = _server(0).server_id
+    assert knowledge.complain(server_id, "first")
+    clock.now_s += SUSPECTED_S
+
+    assert knowledge.complain(server_id, "second")
+
+    (known,) = knowledge.servers()
+    assert (known.suspected_until_s, list(known.complaints)) == (0.0, ["second"])
+
+
+@pytest.mark.parametrize("client", ["first", "second"])
+def test_many_complaints_take_no_room(client: str) -> None:
+    """However many clients complain of a server, the last two are remembered."""
+    knowledge = Knowledge(Clock())
+    knowledge.set_members([_server(0).member])
+    for number in range(100):
+        knowledge.complain(_server(0).server_id, f"client-{number}")
+
+    knowledge.complain(_server(0).server_id, client)
+
+    (known,) = knowledge.servers()
+    assert list(known.complaints) == ["client-99", client]
+
+
+def test_server_that_left_is_awaited_for_a_quarter_of_an_hour() -> None:
+    """Who left had its names, not others: 503 for these, then 410; 410 at once for the rest."""
+    clock = Clock()
+    gone = replace(_server(0), offer=Offer(local={"local/s": {}}))
+    stays = replace(_server(1), offer=Offer())
+    knowledge, resolver = _parts(gone, stays, clock=clock)
+
+    knowledge.set_members([stays.member])
+
+    with pytest.raises(Unavailable, match="host-0"):
+        resolver.resolve(Question(LoadArguments("local/s")))
+    with pytest.raises(NobodyServes):
+        resolver.resolve(Question(LoadArguments("local/typo")))
+    clock.now_s += DEPARTED_S
+    with pytest.raises(NobodyServes):
+        resolver.resolve(Question(LoadArguments("local/s")))
+
+
+def test_server_that_comes_back_is_checked_first() -> None:
+    """Who comes back offers what it had, and is chosen once it is known to be healthy."""
+    gone = replace(_server(0), offer=Offer(local={"local/s": {}}))
+    knowledge, resolver = _parts(gone)
+    knowledge.set_members([])
+    knowledge.set_members([gone.member])
+
+    with pytest.raises(Unavailable, match="host-0"):
+        resolver.resolve(Question(LoadArguments("local/s")))
+    knowledge.change(gone.server_id, lambda server: replace(server, is_healthy=True))
+
+    assert resolver.resolve(Question(LoadArguments("local/s"))).member == gone.member
+    assert knowledge.departed() == []
+
+
+def test_server_that_an_operator_removed_is_not_awaited() -> None:
+    """Who is taken out of the registry is forgotten: its names are a 410 at once."""
+    member = replace(_server(0).member, source=REGISTRY)
+    gone = replace(_server(0), member=member, offer=Offer(local={"local/s": {}}))
+    stays = replace(_server(1), offer=Offer())
+    knowledge, resolver = _parts(gone, stays)
+
+    knowledge.set_members([stays.member])
+
+    with pytest.raises(NobodyServes):
+        resolver.resolve(Question(LoadArguments("local/s")))
+
+
+def test_server_never_heard_is_awaited_for_ten_minutes() -> None:
+    """A dead entry keeps names that nobody has waiting for ten minutes, and no longer."""
+    clock = Clock()
+    dead = replace(_server(0), is_healthy=False, since_s=clock.now_s)
+    _, resolver = _parts(dead, replace(_server(1), offer=Offer()), clock=clock)
+    question = Question(LoadArguments("local/s"))
+
+    with pytest.raises(Unavailable, match="host-0"):
+        resolver.resolve(question)
+    clock.now_s += UNHEARD_S
+
+    with pytest.raises(NobodyServes):
+        resolver.resolve(question)
+
+
+def test_servers_that_come_and_go_take_no_room() -> None:
+    """Of servers that left, so many are remembered, those that left last."""
+    knowledge = Knowledge(Clock())
+    for number in range(MOST_DEPARTED + 10):
+        member = _server(number).member
+        knowledge.set_members([member])
+        knowledge.change(
+            member.server_id, lambda server: replace(server, is_healthy=True, offer=Offer())
+        )
+    knowledge.set_members([])
+
+    left = {server.member.base_url for server in knowledge.departed()}
+
+    assert len(left) == MOST_DEPARTED
+    assert "http://host-9.example:1" not in left
+    assert "http://host-10.example:1" in left
+
+
 @given(JSON, JSON, JSON)
 def test_offers_are_made_of_anything(local: object, cache: object, handles: object) -> None:
     """Whatever JSON a server answers, an offer is made of what can be understood."""
@@ -208,8 +327,8 @@ def _resolver(*servers: Server) -> Resolver:
     return _parts(*servers)[1]
 
 
-def _parts(*servers: Server) -> tuple[Knowledge, Resolver]:
-    knowledge = Knowledge(Clock())
+def _parts(*servers: Server, clock: Clock | None = None) -> tuple[Knowledge, Resolver]:
+    knowledge = Knowledge(clock or Clock())
     knowledge.set_members([server.member for server in servers])
     for server in servers:
         knowledge.change(server.server_id, lambda _, known=server: known)  # type: ignore[misc]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from clusters import Client, MakePeer, Route, Serve, eventually, register
+from datasets import Dataset
 
+from fdss.router.membership import Member
 from fdss.router.names import INVENTORY_PATH, REFRESH_PATH, SERVERS_PATH, proxy_path
-from fdss.wire.names import LOAD_PATH, LOCAL_PATH, ROUTER_RESOLVE_PATH
+from fdss.serving import Server
+from fdss.wire.names import LOAD_PATH, LOCAL_PATH, ROUTER_RESOLVE_PATH, iter_path
 
 FINGERPRINT = "f" * 64
 OTHER = "e" * 64
@@ -107,18 +115,25 @@ def test_no_list_has_a_token(route: Route, serve: Serve, small_folder: Path) -> 
     assert not [answer.text for answer in answers if server.token in answer.text]
 
 
-def test_excluded_server_is_avoided_by_all(route: Route, serve: Serve, small_folder: Path) -> None:
-    """A server that failed one client is not chosen for it, nor for others for a while."""
+@pytest.mark.only_on("linux")
+def test_excluded_server_is_avoided_by_all_after_two_clients(
+    route: Route, serve: Serve, small_folder: Path
+) -> None:
+    """One client's word keeps that client from a server; a second one's everybody, for a while."""
     servers = [serve(s=small_folder) for _ in range(2)]
     client = route()
     eventually(lambda: client.knows(2))
     failed = client.resolve("local/s").json()
     (other,) = {server.url for server in servers} - {failed["base_url"]}
+    excluding = {"exclude": failed["server_id"]}
 
-    answer = client.resolve("local/s", exclude=failed["server_id"])
+    for _ in range(20):
+        assert client.resolve("local/s", **excluding).json()["base_url"] == other
+    assert {client.chosen("local/s") for _ in range(40)} == {server.url for server in servers}
+    second = replace(client, address="127.0.0.2")
+    assert second.resolve("local/s", **excluding).json()["base_url"] == other
 
-    assert answer.json()["base_url"] == other
-    assert {client.chosen("local/s") for _ in range(20)} == {other}
+    assert {client.chosen("local/s") for _ in range(40)} == {other}
 
 
 def test_client_that_all_servers_failed_is_to_come_back(
@@ -223,6 +238,38 @@ def test_only_server_with_the_content_down_is_no_end(
     eventually(lambda: client.resolve("local/s", fingerprint=fingerprint).status_code == 503)
     answer = client.resolve("local/s", fingerprint=fingerprint)
     assert (answer.status_code, single.url in answer.json()["detail"]) == (503, True)
+
+
+@pytest.mark.parametrize("single", ["part-0.jsonl", ["part-0.jsonl"], {"train": "part-0.jsonl"}])
+def test_data_files_count_for_the_content(
+    route: Route, serve: Serve, tmp_path: Path, single: str | list[str] | dict[str, str]
+) -> None:
+    """A job that reads some files of a dataset goes on at a server that has the rows of these."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for part in range(2):
+        (folder / f"part-{part}.jsonl").write_text(f'{{"x": {part}}}\n' * 9, "utf-8")
+    servers = [serve(d=folder) for _ in range(2)]
+    wanted = _load(servers[0].url, servers[0].token, path="local/d", data_files=single)
+    assert wanted != _load(servers[0].url, servers[0].token, path="local/d")
+    client = route()
+    eventually(lambda: client.knows(2))
+    asked = {"data_files": json.dumps(single), "fingerprint": wanted}
+    first = client.chosen("local/d", **asked)
+    failed = client.resolve("local/d", **asked, exclude=Member(first).server_id)
+
+    assert failed.json()["base_url"] in {server.url for server in servers} - {first}
+    eventually(lambda: client.resolve("local/d", fingerprint=wanted).status_code == 410)
+
+
+@pytest.mark.parametrize(
+    "text", ["part-0.jsonl", "3", "[", "[" * 9999, '{"a b": "x"}', '["\\u0000"]', '[["x"]]']
+)
+def test_odd_data_files_are_malformed(route: Route, text: str) -> None:
+    """What is neither a pattern nor a list of them nor either by split, as JSON, is a 400."""
+    answer = route().resolve("local/s", data_files=text)
+
+    assert (answer.status_code, "data_files" in answer.json()["error"]) == (400, True)
 
 
 def test_split_that_a_server_lacks_is_left_to_it_to_refuse(
@@ -400,10 +447,47 @@ def test_refresh_asks_everybody_at_once(route: Route, peer: MakePeer) -> None:
     eventually(lambda: asked.asked.count(LOCAL_PATH) > before)
 
 
-def _load(url: str, token: str | None) -> str:
+def test_silent_server_keeps_nobody_from_an_answer(route: Route, peer: MakePeer) -> None:
+    """While questions to a silent server fill their threads, resolve answers at once."""
+    silent, sound = peer(), peer(cached=("a/b",))
+    client = route()
+    eventually(lambda: client.knows(2))
+    silent.silent.clear()
+    path = proxy_path(Member(silent.url).server_id, "health")
+    # The last of them waits behind two rounds of those before it.
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(client.get, path) for _ in range(12)]
+        begun_s = time.monotonic()
+        answers = [client.resolve("a/b") for _ in range(5)]
+        took_s = time.monotonic() - begun_s
+        told = client.get(INVENTORY_PATH)
+        waiting = [question for question in asked if not question.done()]
+        silent.silent.set()
+
+    assert {answer.json()["base_url"] for answer in answers} == {sound.url}
+    assert (told.status_code, len(waiting)) == (200, 12)
+    assert took_s < 2.0
+
+
+def test_proxy_waits_for_five_seconds(route: Route, peer: MakePeer) -> None:
+    """A question that a server answers from memory is given up after five seconds: 502."""
+    silent = peer()
+    client = route()
+    eventually(lambda: client.knows(1))
+    silent.silent.clear()
+    begun_s = time.monotonic()
+
+    answer = client.get(proxy_path(Member(silent.url).server_id, "auth-status"))
+
+    assert answer.status_code == 502
+    assert 4.5 < time.monotonic() - begun_s < 9.0
+    silent.silent.set()
+
+
+def _load(url: str, token: str | None, **arguments: Any) -> str:
     answer = requests.post(
         url + LOAD_PATH,
-        json={"path": "local/s"},
+        json={"path": "local/s", **arguments},
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
     )
@@ -413,3 +497,36 @@ def _load(url: str, token: str | None) -> str:
 def _of(client: Client, url: str) -> Any:
     (found,) = [s for s in client.get(SERVERS_PATH).json()["servers"] if s["base_url"] == url]
     return found
+
+
+def test_new_clients_go_to_the_idle_server(route: Route, serve: Serve, tmp_path: Path) -> None:
+    """Of two servers with the same rows the one that sends to nobody gets the next clients."""
+    folder = tmp_path / "large"
+    texts = [str(row).ljust(1 << 17, "x") for row in range(256)]
+    Dataset.from_dict({"text": texts}).save_to_disk(str(folder))
+    busy, idle = serve(large=folder), serve(large=folder)
+    client = route()
+    eventually(lambda: client.knows(2))
+    headers = {"Authorization": f"Bearer {busy.token}"}
+    loaded = requests.post(
+        busy.url + LOAD_PATH, json={"path": "local/large"}, headers=headers, timeout=30
+    ).json()
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            # Nobody reads them, so they stay under way.
+            stack.enter_context(
+                requests.get(
+                    busy.url + iter_path(loaded["handle"]), headers=headers, stream=True, timeout=30
+                )
+            )
+        eventually(lambda: _told_streams(client, busy) == 20)
+        counts = Counter(client.chosen("local/large") for _ in range(10))
+
+    assert counts == {idle.url: 10}
+    eventually(lambda: _told_streams(client, busy) == 0)
+
+
+def _told_streams(client: Client, server: Server) -> float | None:
+    loads = {s.member.base_url: s.load for s in client.router.router.knowledge.servers()}
+    load = loads[server.url]
+    return load.streams if load else None

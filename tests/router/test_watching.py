@@ -109,7 +109,7 @@ def test_killed_server_disappears_and_comes_back(
 
 
 def test_last_server_down_is_no_end(route: Route, home: Path, small_folder: Path) -> None:
-    """When all servers are down the answer is 503 with Retry-After, also for odd names."""
+    """When all servers are down the answer is 503 with Retry-After, also for unknown names."""
     with _process(small_folder) as (process, url):
         client = route()
         client.chosen("local/s")
@@ -122,8 +122,29 @@ def test_last_server_down_is_no_end(route: Route, home: Path, small_folder: Path
         assert url in answers[0].json()["detail"]
 
 
+def test_server_that_is_down_keeps_its_names_waiting_and_no_others(
+    route: Route, serve: Serve, home: Path, small_folder: Path, other_folder: Path
+) -> None:
+    """While one server is down, 503 is for the names that it had; any other name is a 410."""
+    serve(other=other_folder)
+    with _process(small_folder) as (process, url):
+        client = route()
+        eventually(lambda: client.knows(2))
+        process.kill()
+        eventually(lambda: client.knows(1))
+
+        answers = {name: client.resolve(f"local/{name}") for name in ("s", "typo", "other")}
+
+    assert {name: a.status_code for name, a in answers.items()} == {
+        "s": 503,
+        "typo": 410,
+        "other": 200,
+    }
+    assert url in answers["s"].json()["detail"]
+
+
 def test_suspected_server_is_checked_at_once(route: Route, home: Path, small_folder: Path) -> None:
-    """A killed server that a client names is known to be down long before its next check."""
+    """A killed server that one client names is known to be down long before its next check."""
     with _process(small_folder) as (first, url), _process(small_folder) as (_, other_url):
         client = route(rhythm=Rhythm(health_s=3600.0))
         eventually(lambda: client.knows(2))

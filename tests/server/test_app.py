@@ -142,6 +142,7 @@ def test_health_tells_service_and_policy(client: FlaskClient) -> None:
             "allow_downloads": False,
             "local_count": 1,
         },
+        "load": {"streams": 0, "bytes_per_s": 0},
     }
 
 
@@ -162,7 +163,9 @@ def test_a_load_returns_all_about_the_dataset(client: FlaskClient) -> None:
     assert client.get(f"/v1/datasets/{body['handle']}").get_json() == body
     assert client.get(f"/v1/datasets/{body['handle']}/length").get_json() == {"length": 100}
     assert client.get("/v1/datasets").get_json() == {
-        "handles": [{key: body[key] for key in ("handle", "length", "source", "load_args")}]
+        "handles": [
+            {key: body[key] for key in ("handle", "length", "source", "load_args", "fingerprint")}
+        ]
     }
 
 

@@ -76,6 +76,13 @@ def test_values_are_what_they_look_like(file: Path) -> None:
     }
 
 
+def test_server_and_router_may_share_a_file(file: Path) -> None:
+    """The router's section is not the server's affair, whatever it says."""
+    file.write_text("port: 1\nrouter:\n  port: 2\n  no_such_key: 3\n")
+
+    assert read_config_file(str(file)).values == {"port": 1}
+
+
 def test_a_large_file_is_not_read(file: Path) -> None:
     """A file beyond any configuration is refused, however large it is."""
     with file.open("wb") as written:

@@ -38,6 +38,7 @@ def open_client() -> FlaskClient:
 
 
 BROWSER = {"Accept-Language": "en", "User-Agent": "Mozilla/5.0"}
+NODE = {"Accept-Language": "*", "Sec-Fetch-Mode": "cors", "User-Agent": "node"}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,11 @@ BROWSER = {"Accept-Language": "en", "User-Agent": "Mozilla/5.0"}
         ({**BROWSER, "Host": "gpu7.local:8766"}, 200),
         ({**BROWSER, "Host": "this-machine.example.org"}, 200),
         ({**BROWSER, "Host": "localhost:8766", "Origin": "http://localhost:8766"}, 200),
+        # A program that asks with the fetch of Node, and a page that looks like one.
+        ({**NODE, "Host": "127.0.0.1:8766"}, 200),
+        ({**NODE, "Host": "gpu7:8766"}, 200),
+        ({**NODE, "Host": "data.example.org"}, 403),
+        ({"Accept-Language": "*", "Host": "evil.example:8766"}, 403),
         # A page whose name was made to lead here.
         ({**BROWSER, "Host": "evil.example:8766"}, 403),
         ({**BROWSER, "Host": "evil.example:8766", "Sec-Fetch-Site": "same-origin"}, 403),

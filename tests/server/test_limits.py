@@ -18,6 +18,7 @@ import pytest
 from flask.testing import FlaskClient
 from open_files import open_files
 from raw_client import LAST, TOKEN, connected, get, length, load, received, sent, statuses
+from waitress.adjustments import Adjustments
 
 from fdss.admission import Quota, client_of
 from fdss.arguments import LoadArguments
@@ -27,6 +28,7 @@ from fdss.config import ServerConfig
 from fdss.errors import BadRequest, TooManyStreams, error_kinds
 from fdss.lanes import LOAD_THREADS
 from fdss.listener import REFUSABLE
+from fdss.parsing import RequestLimits, RequestParser
 from fdss.serving import Server
 from fdss.settings import LIMITS
 from fdss.views.sizes import check_size
@@ -118,6 +120,47 @@ def test_what_just_fits_is_served(start: StartServer) -> None:
     assert (len(url), len(head)) == (1000, 3000)
     assert statuses(sent(server.config.port, head)) == [200]
     assert statuses(sent(server.config.port, load(body, TOKEN, LAST, length(body)))) == [200]
+
+
+def test_all_columns_that_may_be_named_fit_into_a_url() -> None:
+    """4,096 names of 60 characters, their commas encoded, are a URL the defaults take."""
+    config = ServerConfig()
+    columns = "%2C".join("c" * 60 for _ in range(config.max_columns))
+
+    assert len(f"{ROWS_PATH}?position=1000000&limit=1000000&columns={columns}") < (
+        config.max_url_bytes
+    )
+    assert config.max_url_bytes + 32768 <= config.max_header_bytes
+
+
+def test_a_head_of_single_bytes_is_read_in_linear_time() -> None:
+    """A head of the largest size, a byte at a time, is not searched anew with each."""
+    limits = RequestLimits()
+    head = get("/v1/health?" + "x" * 200_000, LAST)
+    request = RequestParser(Adjustments(max_request_header_size=limits.header_bytes + 1), limits)
+    begun_s = time.process_time()
+    taken = [request.received(head[at : at + 1]) for at in range(len(head))]
+
+    assert taken == [1] * len(head)
+    assert request.completed
+    assert request.error is None
+    assert time.process_time() - begun_s < 2
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 1000])
+def test_a_head_may_end_anywhere_in_what_arrives(step: int) -> None:
+    """Of two requests sent at once each gets its own bytes, whatever the pieces."""
+    both = load(BODY, TOKEN, length(BODY)) + HEALTH
+    left, urls = both, []
+    while left:
+        request = RequestParser(Adjustments(), RequestLimits())
+        while not request.completed:
+            left = left[request.received(left[:step]) :]
+        assert request.error is None
+        urls.append(request.path)
+        request.close()
+
+    assert urls == ["/v1/load", "/v1/health"]
 
 
 def test_a_refusal_is_read_while_the_body_is_still_sent(start: StartServer) -> None:

@@ -220,3 +220,18 @@ def test_the_time_of_an_answer_tells_nothing(
 
     is_even = ROUNDS - FAIREST <= faster <= FAIREST
     assert is_even or abs(medians_s[0] - medians_s[1]) < 0.1 * medians_s.max()
+
+
+def test_a_right_guess_of_a_path_comes_back_as_it_was_sent(tmp_path: Path) -> None:
+    """Paths that the server reads from are echoed like any other, so a guess learns nothing."""
+    served = tmp_path / "served"
+    served.mkdir()
+    client = _client(ServerConfig(auth_token="test-token", local={"rows": served}))
+    for guess in (str(served), str(tmp_path / "guess"), str(Path.home() / "x"), "/etc/passwd"):
+        answer = _load(client, {"path": guess})
+        assert guess in answer.get_json()["error"]
+        for field in ("name", "revision", "split"):
+            told = _load(client, {"path": "local/rows", field: guess}).get_json()["error"]
+            assert "local/rows'" not in told.replace(guess, "") and "~" not in told
+        unknown = client.get(f"/v1/datasets{guess}").get_json()["error"]
+        assert guess in unknown

@@ -168,7 +168,7 @@ def test_a_failure_amid_the_rows_cuts_the_connection(
 @pytest.mark.parametrize(
     ("request_", "status", "code"),
     [
-        (b"GET /" + b"x" * (1 << 15) + b" HTTP/1.1\r\n\r\n", 414, "url-too-long"),
+        (b"GET /" + b"x" * (1 << 18) + b" HTTP/1.1\r\n\r\n", 414, "url-too-long"),
         (b"POST /v1/load HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n", 413, "body-too-large"),
         (b"POST /v1/load HTTP/1.1\r\nContent-Length: ten\r\n\r\n", 400, "bad-request"),
         (b"this is no HTTP\r\n\r\n", 400, "bad-request"),

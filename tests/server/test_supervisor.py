@@ -302,6 +302,24 @@ def test_workers_that_cannot_start_end_the_server(
     assert not any("dataset_server URL" in line for line in lines)
 
 
+def test_every_worker_tells_the_load_of_all(running: Running) -> None:
+    """Streams of one worker are told by the other too, until that worker dies."""
+    connections = [running.connect() for _ in range(8)]
+    by_worker = [running.worker_of(connection) for connection in connections]
+    busy = [one for one, worker in zip(connections, by_worker, strict=True) if worker == 0][:3]
+    other = connections[by_worker.index(1)]
+    for connection in busy:
+        stream(running, connection)
+    before = ask(other, "/v1/health")["load"]["streams"]
+    os.kill(running.pid_of(0), SIGKILL)
+    running.line(r"\[worker 0\].*: ready")
+    after = ask(other, "/v1/health")["load"]["streams"]
+    for connection in connections:
+        connection.close()
+
+    assert (before, after) == (3, 0)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_settings_are_read_again_on_a_signal(
     start: Callable[..., Running], tmp_path: Path, big_folder: Path, workers: int

@@ -143,6 +143,22 @@ def test_tls_from_nothing_is_refused() -> None:
     assert "fdss tls init" in refusal.hint
 
 
+@pytest.mark.parametrize("lost", ["server_cert", "server_key"])
+@pytest.mark.parametrize("settings", [{}, {"insecure": True}, {"host": OTHERS}])
+def test_enabled_without_its_files_is_never_plain_http(
+    provision: Callable[..., TlsFolder], lost: str, settings: dict[str, Any]
+) -> None:
+    """Files that are gone do not switch off what config.yaml enables; --no-tls does."""
+    folder = provision()
+    getattr(folder, lost).unlink()
+    refusal = _refusal(**settings)
+
+    assert "TLS is enabled" in refusal.message
+    assert "fdss tls init" in refusal.hint
+    assert "--no-tls" in refusal.hint
+    assert settle_protection(ServerConfig(no_tls=True)).scheme == "http"
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -18,9 +18,10 @@ import pytest
 
 from fdss.arguments import LoadArguments
 from fdss.backend import Selection
-from fdss.errors import DatasetDamaged, FdssError, Forbidden, UncarriableValue
+from fdss.errors import ContentChanged, DatasetDamaged, FdssError, Forbidden, UncarriableValue
 from fdss.storage import ArrowBackend, Named, OpenOptions, media, open_dataset
 from fdss.storage.ranges import FileRange
+from fdss.storage.roots import MediaRoots
 from fdss.wire.arrow import ArrowEncoding
 from fdss.wire.lines import NdjsonEncoding
 
@@ -512,3 +513,41 @@ def test_projection_reads_no_file(pictures: Path, open_at: Open, read: Read) -> 
     assert len(read(backend, columns=("caption",))) == IMAGES
     with pytest.raises(DatasetDamaged, match="is missing"):
         read(backend, columns=("image",))
+
+
+@pytest.mark.parametrize("change", ["cut", "grown", "rewritten"])
+def test_a_file_that_changes_while_it_is_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Half of a file, or half of each of two, is never what a row holds."""
+    file = tmp_path / "a.png"
+    file.write_bytes(b"x" * 1000)
+    roots = MediaRoots.of([tmp_path])
+    assert roots.read(str(file)) == b"x" * 1000
+    looks = []
+    look = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        found = look(descriptor)
+        looks.append(found)
+        # Opened as a regular file, and looked at before it is read.
+        if len(looks) == 2:
+            if change == "rewritten":
+                os.utime(file, ns=(1, 1))
+            else:
+                os.truncate(file, 10 if change == "cut" else 2000)
+        return found
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    with pytest.raises(ContentChanged, match="'a.png'"):
+        roots.read(str(file))
+
+
+@pytest.mark.only_on("linux", "darwin")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    """What was a file when its size was asked for may be a pipe by then."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "a.png")
+
+    with pytest.raises(OSError):
+        MediaRoots.of([tmp_path]).read(str(tmp_path / "a.png"))

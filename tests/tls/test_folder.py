@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,4 +203,14 @@ def test_a_file_that_is_no_text_is_a_setting_error(tmp_path: Path) -> None:
     file.mkdir()
 
     with pytest.raises(SettingError, match="cannot be read"):
+        TlsFolder(tmp_path)
+
+
+@pytest.mark.only_on("linux", "darwin")
+def test_a_pipe_in_its_place_is_refused_at_once(tmp_path: Path) -> None:
+    """Nobody waits for whoever may write to it."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "config.yaml")
+
+    with pytest.raises(SettingError, match="no regular file"):
         TlsFolder(tmp_path)
