@@ -164,6 +164,7 @@ def test_a_failure_behind_a_long_outage_is_not_the_end(start_server: StartServer
     assert len(resilient(start_server(respond).url)) == 3
 
 
+@pytest.mark.long
 def test_a_silent_server_does_not_outlast_the_cap(start_server: StartServer) -> None:
     """What a try waits for counts, and a try waits no longer than the job may."""
     server = start_server(lambda request, connection: None)

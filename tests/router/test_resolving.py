@@ -361,6 +361,7 @@ def test_server_that_loads_for_long_is_left_out(
     slow.loads.set()
 
 
+@pytest.mark.long
 def test_server_that_loads_for_long_leaves_room_for_others(route: Route, peer: MakePeer) -> None:
     """However many names a slow server is asked to load, others are asked at once."""
     names = tuple(f"a/{number}" for number in range(80))
@@ -469,6 +470,7 @@ def test_silent_server_keeps_nobody_from_an_answer(route: Route, peer: MakePeer)
     assert took_s < 2.0
 
 
+@pytest.mark.long
 def test_proxy_waits_for_five_seconds(route: Route, peer: MakePeer) -> None:
     """A question that a server answers from memory is given up after five seconds: 502."""
     silent = peer()

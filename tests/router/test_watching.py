@@ -20,6 +20,7 @@ from fdss.router.names import INVENTORY_PATH, SERVERS_PATH
 from fdss.router.watching import Rhythm
 
 
+@pytest.mark.long
 def test_slow_server_delays_no_other(route: Route, peer: MakePeer) -> None:
     """While one server keeps every question waiting, the others are asked as often as ever."""
     slow, sound = peer(cached=("a/b",)), peer(cached=("a/b",))
@@ -198,7 +199,7 @@ def test_token_that_changes_is_used(route: Route, serve: Serve, small_folder: Pa
     server = serve(registered=False, s=small_folder)
     register(server.url, "wrong")
     client = route()
-    eventually(lambda: "401" in str(_server(client)["last_dataset_error"]))
+    eventually(lambda: "401" in str(_server(client).get("last_dataset_error")))
 
     register(server.url, server.token)
 

@@ -68,6 +68,7 @@ def test_the_description_is_served_behind_the_gate(
     assert stranger.get("/v1/openapi.json").status_code == 401
 
 
+@pytest.mark.long
 def test_thousands_of_requests_from_the_description_are_answered_as_described(
     tmp_path: Path,
 ) -> None:

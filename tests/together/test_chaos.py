@@ -33,6 +33,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.torch
 def test_twenty_misfortunes_change_no_row(
     run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path

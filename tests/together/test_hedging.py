@@ -23,7 +23,7 @@ from fdss.client import ComposableIterableDataset, ResilientRemoteBackend, hedgi
 from fdss.client.finding import Found, OneServer
 from fdss.errors import FdssError, SettingError
 
-pytestmark = pytest.mark.only_on("linux")
+pytestmark = [pytest.mark.long, pytest.mark.only_on("linux")]
 
 #: Windows has neither.
 SIGSTOP, SIGCONT = (getattr(signal, name, 0) for name in ("SIGSTOP", "SIGCONT"))

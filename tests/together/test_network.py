@@ -34,6 +34,8 @@ from fdss.arguments import LoadArguments
 from fdss.client import ComposableIterableDataset, ResilientRemoteBackend, Transfer
 from fdss.client.finding import OneServer
 
+pytestmark = pytest.mark.long
+
 server, transfer = OneServer(sys.argv[1], sys.argv[2]), Transfer(read_ahead_bytes=1)
 backend = ResilientRemoteBackend(LoadArguments("local/rows"), server, transfer=transfer)
 for row in ComposableIterableDataset(backend).shuffle(seed=3, buffer_size=100):

@@ -19,6 +19,8 @@ from fdss.backend import Row
 from fdss.client import ComposableIterableDataset, fast_load_iterable_dataset, local_load
 from fdss.errors import ContentChanged, FdssError, OutageTooLong
 
+pytestmark = pytest.mark.long
+
 #: Twice what a client reads ahead, so that rows are left to be asked for.
 ROWS, ROW_BYTES = 6000, 8000
 #: So many rows are read before a misfortune.

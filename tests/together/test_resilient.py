@@ -76,6 +76,27 @@ def host(folder: Path) -> Iterator[Host]:
     host.stop()
 
 
+class Told(logging.Handler):
+    """Waits until a reader has told that it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_told = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of the log."""
+        self.has_told.set()
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    """Yield what hears of the first trouble."""
+    handler, logger = Told(), logging.getLogger("fdss.client.patience")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
 def resilient(url: str, patience: Patience = QUICK) -> ResilientRemoteBackend:
     """Return the backend of the served rows."""
     server = OneServer(url, "secret")
@@ -102,7 +123,7 @@ def test_rows_go_on_after_a_restart(host: Host) -> None:
     assert sorted(seen) == list(range(ROWS))
 
 
-def test_rows_wait_until_a_server_is_back(host: Host) -> None:
+def test_rows_wait_until_a_server_is_back(host: Host, told: Told) -> None:
     """While nothing answers the reader waits; once a server is back it goes on at the next row."""
     server = host.serve()
     rows = iter(ComposableIterableDataset(resilient(server.url)))
@@ -110,6 +131,7 @@ def test_rows_wait_until_a_server_is_back(host: Host) -> None:
     host.stop()
     reader = threading.Thread(target=lambda: seen.extend(row["n"] for row in rows))
     reader.start()
+    assert told.has_told.wait(60)
     host.serve()
     reader.join(60)
 
@@ -174,7 +196,9 @@ def test_patience_ends(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     assert len([line for line in caplog.messages if "waits up to 0.3 s" in line]) == 1
 
 
-def test_an_outage_is_two_lines_in_the_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_two_lines_in_the_log(
+    host: Host, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
     """Trouble is one line when it begins and one when it ends, however many tries lie between."""
     server = host.serve()
     rows = iter(ComposableIterableDataset(resilient(server.url)))
@@ -183,6 +207,7 @@ def test_an_outage_is_two_lines_in_the_log(host: Host, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING, "fdss.client"):
         reader = threading.Thread(target=lambda: list(rows))
         reader.start()
+        assert told.has_told.wait(60)
         host.serve()
         reader.join(60)
 
