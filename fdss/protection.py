@@ -12,13 +12,15 @@ from fdss.errors import SettingError
 from fdss.hosts import is_loopback
 from fdss.tls.context import Identity, server_context
 from fdss.tls.folder import TlsFolder
-from fdss.tls.state import TlsState, expiry_warnings, state_of, time_left
+from fdss.tls.state import TlsState, expiry_warnings, state_of, time_left, warnings_of
 
 _IN_THE_CLEAR = (
     "!! --insecure: other machines are let in without TLS — "
     "tokens and rows cross the network in the clear"
 )
 _OTHERWISE = "keep the default host and forward the port over SSH, or accept the risk: --insecure"
+#: What helps with a certificate that was named, which this machine's authority may not have made.
+_OWN_CURE = "replace the file, and the server takes it up"
 _HINTS = {
     TlsState.MISSING: "run fdss tls init",
     TlsState.DISABLED: "run fdss tls enable",
@@ -58,7 +60,10 @@ def settle_protection(config: ServerConfig) -> Protection:
         SettingError: TLS is asked for and cannot be had, or the host needs it and there is none.
     """
     if config.tls_cert is not None and config.tls_key is not None:
-        return _protected(config, config.tls_cert, config.tls_key)
+        protection = _protected(config, config.tls_cert, config.tls_key, cure=_OWN_CURE)
+        if time_left(config.tls_cert) <= timedelta(0) and not config.insecure:
+            _check_local(config, f"{str(config.tls_cert)!r} has expired", "replace the file")
+        return protection
     if config.no_tls:
         return _plain(config, "--no-tls turns TLS off", "leave out --no-tls")
     folder = TlsFolder()
@@ -86,10 +91,13 @@ def _state(folder: TlsFolder, config: ServerConfig) -> TlsState:
     return TlsState.EXPIRED if is_over else TlsState.READY
 
 
-def _protected(config: ServerConfig, cert: Path, key: Path, ca: Path | None = None) -> Protection:
+def _protected(
+    config: ServerConfig, cert: Path, key: Path, ca: Path | None = None, cure: str | None = None
+) -> Protection:
     identity = Identity(cert, key, config.tls_client_ca)
     server_context(identity)
-    warnings = [f"!! TLS: {line}" for line in expiry_warnings(cert)]
+    told = expiry_warnings(cert) if cure is None else warnings_of(str(cert), time_left(cert), cure)
+    warnings = [f"!! TLS: {line}" for line in told]
     if tokens.is_exposed(key):
         warnings.append(f"!! TLS: other users may read or change the private key {key}")
     return Protection(identity, ca, warnings)

@@ -119,6 +119,19 @@ def test_an_expired_certificate_is_used_at_home_with_a_warning(
     assert "fdss tls renew" in found.warnings[0]
 
 
+def test_an_expired_certificate_that_was_named_is_no_tls_for_a_network(
+    certified: Certified,
+) -> None:
+    """A named certificate that has expired serves this machine with a warning, and no network."""
+    own = certified.identity(days=0)
+    files: dict[str, Any] = {"tls_cert": own.cert, "tls_key": own.key}
+
+    assert "has expired" in _refusal(host="0.0.0.0", **files).message
+    [warning] = settle_protection(ServerConfig(**files)).warnings
+    assert "replace the file" in warning
+    assert settle_protection(ServerConfig(host="0.0.0.0", insecure=True, **files)).warnings
+
+
 def test_consent_lets_others_in_without_tls_and_warns() -> None:
     """--insecure does what it says, loudly, and on loopback means nothing."""
     [warning] = settle_protection(ServerConfig(host=OTHERS, insecure=True)).warnings
