@@ -12,6 +12,7 @@ from fdss.hosts import is_loopback, url_of
 from fdss.tls.folder import TlsFolder
 from fdss.wire.names import ROUTER_PORT
 
+from .failures import Attempt
 from .session import ServerSession
 
 URL_VARIABLE = "FORGATHER_SERVER_URL"
@@ -52,6 +53,10 @@ class RouterSession(ServerSession):
         if named and not tokens.is_sendable(named):
             raise SettingError(f"{TOKEN_VARIABLE} holds white space, or characters beyond ASCII.")
         return named or None
+
+    def _attempt(self, asked: str, timeout_s: float, is_direct: bool) -> Attempt:
+        hint = f"check {URL_VARIABLE}, and that the router runs (fdss router start)"
+        return Attempt(self.url, asked, timeout_s, is_direct, "cluster router", hint)
 
     def _token_hint(self) -> str:
         return f"set {TOKEN_VARIABLE} to the token of the router at {self.url}"

@@ -23,12 +23,16 @@ class Attempt:
         asked: Method and URL of the request, for messages.
         timeout_s: Longest wait for an answer, in seconds.
         is_direct: Whether no proxy stands before the server.
+        kind: What it was sent to, for messages.
+        hint: What helps where nothing answers.
     """
 
     url: str
     asked: str
     timeout_s: float
     is_direct: bool
+    kind: str = "dataset server"
+    hint: str = "check the URL, and that the server runs (fdss start); fdss status asks it"
 
     def failure(self, exc: requests.RequestException) -> PageError:
         """Return the error that no answer stands for.
@@ -41,7 +45,7 @@ class Attempt:
     def untrusted(self, fault: Fault) -> ServerUntrusted:
         """Return the error of a server with which there is no secure connection."""
         return ServerUntrusted(
-            f"The dataset server at {self.url} {fault.words} ({self.asked}).", hint=fault.hint
+            f"The {self.kind} at {self.url} {fault.words} ({self.asked}).", hint=fault.hint
         )
 
     def http_fault(self) -> Fault | None:
@@ -63,7 +67,7 @@ class Attempt:
         return scheme_fault(self.url) if has_left and self.is_direct else None
 
     def _unreachable(self, exc: requests.RequestException) -> ServerUnreachable:
-        hint = "check the URL, and that the server runs (fdss start); fdss status asks it"
+        hint = self.hint
         if isinstance(exc, requests.exceptions.SSLError):
             hint = "check that the server speaks https; fdss status asks it"
         elif isinstance(exc, requests.exceptions.ProxyError):
@@ -77,7 +81,7 @@ class Attempt:
         else:
             reason = reason_of(exc)
         return ServerUnreachable(
-            f"Could not reach dataset server at {self.url}: {reason} ({self.asked}).", hint=hint
+            f"Could not reach {self.kind} at {self.url}: {reason} ({self.asked}).", hint=hint
         )
 
 

@@ -160,9 +160,7 @@ class ServerSession:
 
     def _answer_once(self, request: requests.Request, timeout_s: float) -> requests.Response:
         session = self._session()
-        attempt = Attempt(
-            self.url, f"{request.method} {request.url}", timeout_s, not session.proxies
-        )
+        attempt = self._attempt(f"{request.method} {request.url}", timeout_s, not session.proxies)
         try:
             response = self._sent(session, request, timeout_s)
         except requests.RequestException as exc:
@@ -178,6 +176,9 @@ class ServerSession:
             fault = attempt.http_fault()
             error = error if fault is None else attempt.untrusted(fault)
         raise error
+
+    def _attempt(self, asked: str, timeout_s: float, is_direct: bool) -> Attempt:
+        return Attempt(self.url, asked, timeout_s, is_direct)
 
     def _sent(
         self, session: requests.Session, request: requests.Request, timeout_s: float

@@ -138,8 +138,10 @@ def test_a_router_without_a_port_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FORGATHER_DATASET_CLIENT_MAX_RETRY_SECONDS", "0.2")
     monkeypatch.setenv(SERVER_VARIABLE, "auto")
     dataset = fast_load_iterable_dataset("local/rows")
-    with pytest.raises(OutageTooLong, match=r"127\.0\.0\.1:1"):
+    with pytest.raises(OutageTooLong, match=r"cluster router at .*127\.0\.0\.1:1") as caught:
         len(dataset)
+
+    assert "FORGATHER_SERVER_URL" in caught.value.hint
 
 
 def test_a_router_that_warms_up_is_waited_for(
