@@ -40,7 +40,7 @@ setup(
         "pyarrow>=21",
         "pyyaml>=6.0.1",
         "redis>=5.0",
-        "requests>=2.32.2",
+        "requests>=2.32.4",
         "tqdm>=4.66.3",
         "urllib3>=2.0.2",
         "waitress>=3.0.2,<3.1",

@@ -58,7 +58,8 @@ class RowMaker:
         if not self._names:
             return [{} for _ in range(batch.num_rows)]
         if not self._special:
-            with contextlib.suppress(ValueError, OverflowError, pa.ArrowException):
+            # pytz, which older versions of Arrow ask for a time zone, raises a LookupError.
+            with contextlib.suppress(ValueError, OverflowError, LookupError, pa.ArrowException):
                 return list(batch.select(self._names).to_pylist())
         # Column by column, which also tells the one that holds a value Python cannot.
         columns = self.columns(batch)
@@ -269,7 +270,7 @@ def _pylist(name: str, array: pa.Array) -> list[Any]:
         return [values[begin:end] for begin, end in pairwise(bounds)]
     try:
         return list(array.to_pylist())
-    except (ValueError, OverflowError, pa.ArrowException) as exc:
+    except (ValueError, OverflowError, LookupError, pa.ArrowException) as exc:
         raise UncarriableValue(
             f"Column {name!r} of type {array.type} holds a value Python cannot hold: {exc}."
         ) from exc

@@ -300,7 +300,7 @@ def test_a_folder_that_cannot_be_made_is_told(
 
 def test_usage_mistakes_end_with_2(run_fdss: Run, home: Path) -> None:
     """A command without what it needs, or that is none, is a mistake of the command line."""
-    for arguments in (["install"], ["import-ca"], ["mint"], ["frobnicate"], []):
+    for arguments in (["install"], ["import-ca"], ["mint"], ["frobnicate"]):
         assert run_fdss("tls", *arguments).code == 2
 
 

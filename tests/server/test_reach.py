@@ -67,7 +67,10 @@ class _Observed:
         temporary = folder / "temporary"
         temporary.mkdir()
         self.roots = [
-            *(str(Path(place).resolve()) for place in (sys.prefix, sys.base_prefix, ROOT)),
+            *(
+                str(Path(place).resolve())
+                for place in (sys.prefix, sys.base_prefix, ROOT, OBSERVED.parent)
+            ),
             *(str(place) for place in (folder / "home", folder / "served", temporary, token_file)),
             *SYSTEM,
         ]

@@ -20,6 +20,8 @@ from relay import relay
 from fdss.arguments import LoadArguments
 from fdss.client import ComposableIterableDataset, local_load
 
+pytestmark = pytest.mark.long
+
 ROW_BYTES = 2000
 STALL_S = 1.0
 #: Longer than a client waits for a byte.
@@ -33,9 +35,6 @@ import sys
 from fdss.arguments import LoadArguments
 from fdss.client import ComposableIterableDataset, ResilientRemoteBackend, Transfer
 from fdss.client.finding import OneServer
-
-pytestmark = pytest.mark.long
-
 server, transfer = OneServer(sys.argv[1], sys.argv[2]), Transfer(read_ahead_bytes=1)
 backend = ResilientRemoteBackend(LoadArguments("local/rows"), server, transfer=transfer)
 for row in ComposableIterableDataset(backend).shuffle(seed=3, buffer_size=100):
