@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 from certificates import Authority, Files, self_signed
+from certified import Certified
 from clusters import FAST, Client, eventually
 
 from fdss.config import ServerConfig
@@ -104,15 +105,17 @@ def test_unverified_server_is_chosen_only_where_that_is_said(
         assert client.chosen("local/s") == server.url
 
 
-def test_router_itself_speaks_tls(home: Path, authority: Authority) -> None:
+def test_router_itself_speaks_tls(home: Path, tmp_path: Path) -> None:
     """With a certificate the router is reached over https, and over http no more."""
-    files = authority.sign()
+    certified = Certified(tmp_path)
+    own = certified.identity()
+    files = Files(own.cert, own.key)
     with (
         RouterServer(RouterConfig(_config(files)), FAST) as router,
         contextlib.closing(requests.Session()) as session,
     ):
         url = router.url + HEALTH_PATH
-        answer = session.get(url, timeout=10, verify=str(authority.files.cert))
+        answer = session.get(url, timeout=10, verify=str(certified.ca))
         plain = session.get(url.replace("https:", "http:"), timeout=10)
 
     assert router.url.startswith("https:")
