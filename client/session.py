@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests.utils import get_environ_proxies
@@ -18,7 +18,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from fdss import __version__, tokens
 from fdss.errors import AuthenticationRequired, BadRequest, ServerUnreachable, SettingError
-from fdss.hosts import is_loopback
+from fdss.hosts import checked_server_url, is_loopback
 from fdss.tls.trust import current_trust, unverified_context
 from fdss.tokens import TOKEN_VARIABLE
 
@@ -260,28 +260,8 @@ class ServerSession:
 
 
 def checked_url(url: str) -> str:
-    """Return a server's URL without a slash at its end.
-
-    Raises:
-        SettingError: It is not http or https, names no host, or holds credentials or a query.
-    """
-    given = url.strip()
-    try:
-        parts = urlsplit(given)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        shown = given.rpartition("@")[2].partition("?")[0]
-        raise SettingError(
-            f"{shown!r} is not the URL of a dataset server.", hint="write http://HOST:PORT"
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise SettingError(
-            f"The URL of the dataset server at {parts.hostname} holds credentials or a query.",
-            hint=f"write http://HOST:PORT, and the token in {TOKEN_VARIABLE}",
-        )
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    """Return a server's URL without a slash at its end; raises what ``checked_server_url`` does."""
+    return checked_server_url(url, f"write http://HOST:PORT, and the token in {TOKEN_VARIABLE}")
 
 
 def _checked_token(token: str | None) -> str | None:

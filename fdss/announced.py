@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from fdss.config import ServerConfig
@@ -46,14 +45,3 @@ class Announced:
         if self._announcement is not None:
             self._announcement.close()
         self._announcement = None
-
-    def __enter__(self) -> Announced:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from types import TracebackType
 from typing import Any
 
@@ -241,7 +242,7 @@ def serve(config: ServerConfig, read: Reader) -> None:
     on_signals({**dict.fromkeys(STOPPING, server.stop), RELOADING: hang_up})
     for line in server.banner:
         print(line, file=sys.stderr, flush=True)
-    with announced:
+    with closing(announced):
         server.run()
     logger.info("stopped")
 

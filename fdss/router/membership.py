@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from fdss import tokens
 from fdss.errors import SettingError
-from fdss.hosts import is_loopback
+from fdss.hosts import checked_server_url, is_loopback, no_server_url
 
 
 @dataclass(frozen=True)
@@ -78,23 +78,12 @@ def checked_base_url(url: str) -> str:
     Raises:
         SettingError: It is not http or https, names no host, or holds credentials or a query.
     """
-    given = url.strip()
-    try:
-        parts = urlsplit(given)
-        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound or not given.isprintable():
-        shown = given.rpartition("@")[2].partition("?")[0]
-        raise SettingError(
-            f"{shown!r} is not the URL of a dataset server.", hint="write http://HOST:PORT"
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise SettingError(
-            f"The URL of the dataset server at {parts.hostname} holds credentials or a query.",
-            hint="write http://HOST:PORT, and give the token on its own",
-        )
-    return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
+    if not url.strip().isprintable():
+        raise no_server_url(url)
+    parts = urlsplit(
+        checked_server_url(url, "write http://HOST:PORT, and give the token on its own")
+    )
+    return parts._replace(netloc=parts.netloc.lower()).geturl()
 
 
 def member_from_json(entry: Mapping[str, Any], source: str) -> Member:
