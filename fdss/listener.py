@@ -176,8 +176,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
             return
         try:
             super().handle_accept()
-        except (OSError, ValueError):
-            # Under TLS also a handshake that cannot even begin.
+        except OSError:
             logger.debug("a client left before it was accepted", exc_info=True)
 
     def accept(self) -> Any:

@@ -159,11 +159,12 @@ def page_headers(request: Request, *, length: int) -> dict[str, str]:
     }
 
 
-def answer_pages(length: int, *, most_rows: int | None = None) -> Answer:
+def answer_pages(length: int, *, most_rows: int | None = None, behind: bytes = b"") -> Answer:
     """Return the answers of a server with the rows ``{"n": 0}`` to ``{"n": length - 1}``.
 
     Args:
         most_rows: Rows after which a page stops coming, its connection still open.
+        behind: What follows every page at once.
     """
 
     def answer(request: Request, connection: socket.socket) -> None:
@@ -174,6 +175,7 @@ def answer_pages(length: int, *, most_rows: int | None = None) -> Answer:
         headers = page_headers(request, length=length)
         sent = count if most_rows is None else min(count, most_rows)
         body = chunk(row_lines(begin, begin + sent)) + (b"0\r\n\r\n" if sent == count else b"")
+        body += behind
         connection.sendall(response(body, content_type=NDJSON, headers=headers, length=None))
 
     return answer

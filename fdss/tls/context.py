@@ -9,6 +9,7 @@ import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fdss.errors import SettingError
 
@@ -45,6 +46,7 @@ def server_context(identity: Identity) -> ssl.SSLContext:
         SettingError: A file cannot be read or is not what it should be, or the key is another's.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslsocket_class = _Accepted
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
@@ -55,6 +57,20 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     if identity.client_ca is not None:
         _load_client_ca(context, identity.client_ca)
     return context
+
+
+class _Accepted(ssl.SSLSocket):
+    """A connection that was accepted, whether or not its client has left since.
+
+    What wraps a socket without a peer fails, and loses the socket unclosed.
+    """
+
+    def getpeername(self) -> Any:
+        """Return the address of the client; an empty one if it has left."""
+        try:
+            return super().getpeername()
+        except OSError:
+            return ("", 0)
 
 
 class Certificates:
@@ -82,19 +98,10 @@ class Certificates:
     def wrap(self, accepted: socket.socket) -> ssl.SSLSocket:
         """Return a TLS connection, its handshake still to come, over one that was accepted.
 
-        Raises:
-            OSError: The client is gone.
+        A client that is gone already is found out by the handshake.
         """
-        try:
-            accepted.setblocking(False)
-            # Of a client that is gone, what wraps the socket would lose it unclosed.
-            accepted.getpeername()
-            return self._context.wrap_socket(
-                accepted, server_side=True, do_handshake_on_connect=False
-            )
-        except OSError:
-            accepted.close()
-            raise
+        accepted.setblocking(False)
+        return self._context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
 
     def watch(self) -> None:
         """Look at the files every second, and when asked to, until ``stop``."""

@@ -529,17 +529,26 @@ def test_images_that_are_none(attack: Attack, content: bytes) -> None:
 
 
 def test_noise_behind_an_answer_is_not_the_next_one(start_server: StartServer) -> None:
-    """Bytes that follow a page on its connection are no part of any other."""
-    honest = answer_pages(1000)
-
-    def answer(request: Request, connection: socket.socket) -> None:
-        honest(request, connection)
-        connection.sendall(response(b'{"length":7}') * 3)
-
-    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+    """Bytes that come with the end of a page are no part of the next one."""
+    noise = response(b'{"length":7}') * 3
+    backend = RemoteBackend(start_server(answer_pages(1000, behind=noise)).url, "abcd", timeout_s=5)
     rows = backend.chunks(Selection(range(1000), range(1000)))
 
     assert [row["n"] for part in rows for row in part.rows()] == list(range(1000))
+
+
+def test_noise_before_an_answer_is_no_page(start_server: StartServer) -> None:
+    """An answer that nobody asked for, come before the one to a question, gives no rows."""
+    honest = answer_pages(LENGTH)
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        if request.path.endswith("/iter"):
+            connection.sendall(response(b'{"length":7}'))
+        honest(request, connection)
+
+    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+
+    assert type(failure(backend)) is PageForeign
 
 
 def test_a_backend_survives_an_attack(start_server: StartServer) -> None:

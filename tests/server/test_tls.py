@@ -24,6 +24,7 @@ from fdss.config import ServerConfig
 from fdss.policy import Grant
 from fdss.secure_channel import WRITE_BYTES
 from fdss.serving import Server
+from fdss.tls.context import Certificates
 from fdss.wire.names import ARROW, NDJSON
 
 Maker = Callable[..., Any]
@@ -502,3 +503,17 @@ class TestClientCertificates:
 
         assert _statuses(self._ask(mutual, context, _get("/v1/datasets", LAST))) == [200]
         assert _statuses(self._ask(mutual, context, bare)) == [401]
+
+
+def test_a_client_that_left_is_wrapped_and_closed(certified: Certified) -> None:
+    """A connection that was reset before its turn is lost with no socket left open."""
+    identity = certified.identity()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        accepted, _ = listening.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.close()
+        with Certificates(identity).wrap(accepted) as connection:
+            assert connection.getpeername() == ("", 0)
+            with pytest.raises(OSError):
+                connection.do_handshake()
