@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,15 @@ SAMPLE_ROWS = 1000
 _CLEARED = ("FDSS_", "FORGATHER_", "HF_", "HUGGINGFACE_", "XDG_", "WIN_PD_OVERRIDE_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 _AUTHORITIES = {"requests_ca_bundle", "ssl_cert_file", "ssl_cert_dir"}
+_CI_VARIABLE = "FDSS_CI"
 
-# Taken before the environment is cleared.
-_IN_CI = os.environ.get("FDSS_CI", "") not in ("", "0")
+if importlib.util.find_spec("hypothesis") is not None:
+    from hypothesis import settings
+
+    # The same examples in every run: what a run finds, the next one finds too.
+    settings.register_profile("same", deadline=None, derandomize=True, database=None)
+    settings.register_profile("random", deadline=None, print_blob=True)
+    settings.load_profile("same")
 
 
 def _home_variables(home: Path) -> dict[str, str]:
@@ -57,10 +64,15 @@ def _is_cleared(variable: str) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Move home away before anything is imported: ``datasets`` reads it only once."""
+    told = getattr(config, "workerinput", os.environ).get(_CI_VARIABLE, "")
+    config.stash[_IN_CI] = told not in ("", "0")
     config.stash[_SESSION_HOME] = home = Path(tempfile.mkdtemp(prefix="fdss-tests-"))
     for variable in filter(_is_cleared, list(os.environ)):
         del os.environ[variable]
     os.environ.update(_home_variables(home))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has what it runs in the background ignore it, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -68,7 +80,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_SESSION_HOME], ignore_errors=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist, whose environment is cleared already, what this one knows."""
+    node.workerinput[_CI_VARIABLE] = "1" if node.config.stash[_IN_CI] else "0"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Give ``-n auto`` more processes than processors: many tests wait for other processes."""
+    return 2 * (os.cpu_count() or 1)
+
+
 _SESSION_HOME = pytest.StashKey[Path]()
+_IN_CI = pytest.StashKey[bool]()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -87,7 +112,7 @@ def pytest_runtest_makereport(
     """In CI, report a skipped test as failed, unless this platform cannot run it."""
     report = yield
     expected = hasattr(report, "wasxfail") or item.get_closest_marker("only_on")
-    if _IN_CI and report.skipped and not expected:
+    if item.config.stash[_IN_CI] and report.skipped and not expected:
         report.outcome = "failed"
         report.longrepr = f"skipped, and nothing may be skipped here: {report.longrepr}"
     return report
@@ -99,7 +124,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """In CI, report a module that skips itself as failed."""
     report = yield
-    if _IN_CI and report.skipped:
+    if collector.config.stash[_IN_CI] and report.skipped:
         report.outcome = "failed"
         report.longrepr = f"skipped, and nothing may be skipped here: {report.longrepr}"
     return report
@@ -131,7 +156,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
             encoding="utf-8",
             env={**environment, "PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=300,
         )
 
     return run

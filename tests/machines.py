@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from clusters import eventually
+from ports import free_port
 
 import fdss
 
 TOKEN = "secret"
-START_TIMEOUT_S = 60.0
-#: Below those that systems give to outgoing connections.
-PORTS = (10_000, 32_000)
-
-
-def free_port() -> int:
-    """Return a port that is free now, and that no outgoing connection is given meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(*PORTS)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+START_TIMEOUT_S = 120.0
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -100,7 +100,7 @@ def _end(stack: contextlib.ExitStack, name: str, address: str) -> int:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=60)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 TOKEN = b"Authorization: Bearer test-token\r\n"
 LAST = b"Connection: close\r\n"
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")

@@ -19,10 +19,12 @@ class Relay:
         port: Where it listens.
         delay_s: Seconds that a piece waits before it is handed on.
         is_open: While it is not set, nothing is handed on and nobody is let in.
+        handed_bytes: Sizes of the pieces that were handed on, in no order.
     """
 
     port: int
     delay_s: float = 0.0
+    handed_bytes: list[int] = field(default_factory=list)
     is_open: threading.Event = field(default_factory=threading.Event)
 
 
@@ -84,5 +86,6 @@ class _Carrier:
                 self._pause.wait(self._link.delay_s)
                 self._link.is_open.wait()
                 target.sendall(piece)
+                self._link.handed_bytes.append(len(piece))
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)

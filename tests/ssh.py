@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 # Where sshd of a superuser leaves its rights behind.
 EMPTY_FOLDER = Path("/run/sshd")
@@ -74,6 +74,24 @@ class Ssh:
                 pytest.fail(f"There is no tunnel: {said}")
             yield Tunnel(begin, process)
 
+    def client(self, name: str, control: Path | None = None) -> str:
+        """Return the line of shell that is ``ssh`` to a user who calls this host by a name.
+
+        Args:
+            control: Socket that later calls share one connection by, which ``-O exit`` ends;
+                a path of at most 80 bytes.
+        """
+        shared = f"ControlMaster auto\nControlPath {control}\n" if control else ""
+        config = self.folder / (f"{name}-shared" if control else name)
+        config.write_text(
+            f"Host {name}\n"
+            f"HostName 127.0.0.1\nPort {self.port}\nBatchMode yes\nIdentitiesOnly yes\n"
+            f"IdentityFile {self.folder / 'user'}\n"
+            f"UserKnownHostsFile {self.folder / 'known_hosts'}\n{shared}",
+            "utf-8",
+        )
+        return f'{shutil.which("ssh")} -F {config} "$@"'
+
 
 @dataclass(frozen=True)
 class Tunnel:
@@ -89,8 +107,12 @@ class Tunnel:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path) -> Iterator[Ssh]:
-    """Run sshd with keys made in a folder; skip the test where it is not installed."""
+def running_sshd(folder: Path, home: Path | None = None) -> Iterator[Ssh]:
+    """Run sshd with keys made in a folder; skip the test where it is not installed.
+
+    Args:
+        home: Home of those who log in; None for this user's.
+    """
     # sshd starts itself anew, and wants to know from where.
     program = shutil.which("sshd", path=os.pathsep.join(["/usr/sbin", "/usr/local/sbin"]))
     if program is None or shutil.which("ssh") is None:
@@ -105,7 +127,10 @@ def running_sshd(folder: Path) -> Iterator[Ssh]:
     host = (folder / "host.pub").read_text("utf-8")
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{ssh.port} {host}", "utf-8")
     config = folder / "sshd_config"
-    config.write_text(_CONFIG.format(port=ssh.port, folder=folder), "utf-8")
+    told = _CONFIG.format(port=ssh.port, folder=folder)
+    if home is not None:
+        told += f'ForceCommand export HOME={home}; cd; eval "$SSH_ORIGINAL_COMMAND"\n'
+    config.write_text(told, "utf-8")
     process = subprocess.Popen(
         [program, "-D", "-e", "-f", str(config)],
         stdin=subprocess.DEVNULL,
@@ -129,10 +154,3 @@ def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
             yield
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

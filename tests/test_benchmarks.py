@@ -24,6 +24,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux")
 def test_quick_benchmarks_print_their_tables(
     run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path

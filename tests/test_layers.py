@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class Module:
         Args:
             at_import: Only what is imported when the module is; else also inside functions.
         """
-        nodes = _run_at_import(self.tree) if at_import else ast.walk(self.tree)
+        nodes = _run_at_import(self.tree) if at_import else _nodes(self.tree)
         return {name for node in nodes for name in self._names(node)}
 
     def _names(self, node: ast.AST) -> Iterator[str]:
@@ -87,6 +88,16 @@ class Module:
             base = ".".join(filter(None, (self.package if node.level else "", node.module)))
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    return list(ast.walk(tree))
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
@@ -101,7 +112,7 @@ def _modules(folder: Path, name: str) -> Iterator[Module]:
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         dotted = ".".join((name, *(part for part in parts if part != "__init__")))
-        yield Module(dotted, path, ast.parse(path.read_text("utf-8")))
+        yield Module(dotted, path, _parsed(path))
 
 
 MODULES = {
@@ -126,8 +137,8 @@ def _found(names: set[str], packages: tuple[str, ...] | list[str]) -> list[str]:
     return sorted(name for name in names if _within(name, packages))
 
 
-def _functions(tree: ast.AST) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
+def _functions(tree: ast.Module) -> Iterator[Function]:
+    return (node for node in _nodes(tree) if isinstance(node, Function))
 
 
 def _lines(function: Function) -> int:
@@ -196,7 +207,7 @@ def test_no_module_imports_itself_over_others() -> None:
 @each_module
 def test_relative_imports_stay_in_their_folder(module: Module) -> None:
     """A relative import has one dot: on disk, two would leave client/ for the checkout's root."""
-    relative = [node for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom)]
+    relative = [node for node in _nodes(module.tree) if isinstance(node, ast.ImportFrom)]
 
     assert [ast.unparse(node) for node in relative if node.level > 1] == []
 
@@ -309,7 +320,7 @@ def _member_docstrings(kind: ast.ClassDef) -> Iterator[tuple[str, str | None]]:
 DOCUMENTED_METHODS = {
     member.name
     for module in MODULES.values()
-    for kind in ast.walk(module.tree)
+    for kind in _nodes(module.tree)
     if isinstance(kind, ast.ClassDef)
     for member in kind.body
     if isinstance(member, Function) and ast.get_docstring(member)
@@ -324,9 +335,7 @@ def _is_sentence(text: str | None) -> bool:
 def test_every_test_states_a_fact(path: Path) -> None:
     """Every test has a docstring that ends as a sentence does."""
     tests = [
-        function
-        for function in _functions(ast.parse(path.read_text("utf-8")))
-        if function.name.startswith("test_")
+        function for function in _functions(_parsed(path)) if function.name.startswith("test_")
     ]
 
     assert [test.name for test in tests if not _is_sentence(ast.get_docstring(test))] == []
@@ -335,7 +344,7 @@ def test_every_test_states_a_fact(path: Path) -> None:
 @each_test_file
 def test_no_test_sleeps(path: Path) -> None:
     """Tests wait for events, never for time to pass."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if _is_sleep(node)]
+    calls = [node for node in _nodes(_parsed(path)) if _is_sleep(node)]
 
     assert [call.lineno for call in calls if isinstance(call, ast.Call)] == []
 
@@ -380,6 +389,7 @@ def test_only_the_edges_catch_everything() -> None:
         "fdss.client.hedging",
         "fdss.client.readahead",
         "fdss.client.reading",
+        "fdss.preloading",
         "fdss.router.loops",
         "fdss.rows",
         "fdss.views.streams",
@@ -387,7 +397,7 @@ def test_only_the_edges_catch_everything() -> None:
     found = {
         name
         for name, module in MODULES.items()
-        for node in ast.walk(module.tree)
+        for node in _nodes(module.tree)
         if isinstance(node, ast.ExceptHandler) and _swallows_everything(node)
     }
 

@@ -112,7 +112,7 @@ def test_kept_server_ends_with_the_demo(temporary: Path, number: int) -> None:
         (offered,) = session.get_json(LOCAL_PATH)["local"]
         session.close()
         process.send_signal(number)
-        process.wait(30)
+        process.wait(60)
 
     assert offered["name"] == "demo"
     assert process.returncode == (0 if number == signal.SIGINT else 128 + signal.SIGTERM)

@@ -54,7 +54,7 @@ def serve(start_server: StartServer) -> Serve:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_RDWR)
 
-        return RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+        return RemoteBackend(start_server(answer).url, "abcd", timeout_s=60)
 
     return start
 

@@ -181,15 +181,15 @@ def test_a_byte_before_every_timeout_is_too_slow(attack: Attack, case: str) -> N
     def send(request: Request, connection: socket.socket) -> None:
         connection.sendall(DRIBBLES[case](request))
         with contextlib.suppress(OSError):
-            while not gone.wait(0.05):
+            while not gone.wait(0.2):
                 connection.sendall(b"\x01" if case != "line" else chunk(b"x"))
 
     begun_s = time.perf_counter()
-    error = failure(attack(send, timeout_s=0.3))
+    error = failure(attack(send, timeout_s=1))
     gone.set()
 
     assert isinstance(error, ServerUnreachable | PageCut)
-    assert time.perf_counter() - begun_s < 5
+    assert time.perf_counter() - begun_s < 60
 
 
 def test_slow_rows_are_no_attack(attack: Attack) -> None:
@@ -200,10 +200,10 @@ def test_slow_rows_are_no_attack(attack: Attack) -> None:
         for number in range(LENGTH):
             connection.sendall(chunk(row_lines(number, number + 1)))
             if number % 10 == 0:
-                threading.Event().wait(0.05)
+                threading.Event().wait(0.15)
         connection.sendall(b"0\r\n\r\n")
 
-    assert len(list(rows_of(attack(send, timeout_s=0.2)))) == LENGTH
+    assert len(list(rows_of(attack(send, timeout_s=1.4)))) == LENGTH
 
 
 def arrow_page(body: bytes) -> Send:
@@ -329,7 +329,7 @@ def raw_session(answer: Send) -> Iterator[ServerSession]:
     from raw_server import raw_servers
 
     with raw_servers() as start:
-        session = ServerSession(start(answer).url, timeout_s=5)
+        session = ServerSession(start(answer).url, timeout_s=60)
         yield session
         session.close()
 
@@ -531,7 +531,9 @@ def test_images_that_are_none(attack: Attack, content: bytes) -> None:
 def test_noise_behind_an_answer_is_not_the_next_one(start_server: StartServer) -> None:
     """Bytes that come with the end of a page are no part of the next one."""
     noise = response(b'{"length":7}') * 3
-    backend = RemoteBackend(start_server(answer_pages(1000, behind=noise)).url, "abcd", timeout_s=5)
+    backend = RemoteBackend(
+        start_server(answer_pages(1000, behind=noise)).url, "abcd", timeout_s=60
+    )
     rows = backend.chunks(Selection(range(1000), range(1000)))
 
     assert [row["n"] for part in rows for row in part.rows()] == list(range(1000))
@@ -546,7 +548,7 @@ def test_noise_before_an_answer_is_no_page(start_server: StartServer) -> None:
             connection.sendall(response(b'{"length":7}'))
         honest(request, connection)
 
-    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=60)
 
     assert type(failure(backend)) is PageForeign
 
@@ -563,7 +565,7 @@ def test_a_backend_survives_an_attack(start_server: StartServer) -> None:
         honest(request, connection)
 
     server: RawServer = start_server(answer)
-    backend = RemoteBackend(server.url, "abcd", timeout_s=5, transfer=Transfer(limits=TIGHT))
+    backend = RemoteBackend(server.url, "abcd", timeout_s=60, transfer=Transfer(limits=TIGHT))
 
     assert type(failure(backend)) is AnswerTooLarge
     assert len(list(rows_of(backend))) == LENGTH

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import responses
+from ports import deaf_port
 
 from fdss.arguments import LoadArguments
 from fdss.client import fast_load_iterable_dataset, local_load
@@ -102,11 +102,11 @@ def test_unreachable_server_names_the_url_and_the_command_that_helps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A load at a port where nobody listens says so at once."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    monkeypatch.setenv(SERVER_VARIABLE, url)
-    with pytest.raises(ServerUnreachable, match=f"dataset server at {url}") as caught:
-        fast_load_iterable_dataset("local/x")
+    with deaf_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        monkeypatch.setenv(SERVER_VARIABLE, url)
+        with pytest.raises(ServerUnreachable, match=f"dataset server at {url}") as caught:
+            fast_load_iterable_dataset("local/x")
     assert "fdss status" in caught.value.hint
 
 

@@ -79,7 +79,7 @@ def serve(start_server: StartServer) -> Serve:
             else:
                 connection.sendall(response(told or description(LENGTH)))
 
-        return RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+        return RemoteBackend(start_server(answer).url, "abcd", timeout_s=60)
 
     return start
 
@@ -135,7 +135,7 @@ def test_pages_of_lines_keep_their_connection(start_server: StartServer, is_chun
             connection.sendall(response(description(LENGTH)))
 
     server = start_server(answer)
-    backend = RemoteBackend(server.url, "abcd", timeout_s=5)
+    backend = RemoteBackend(server.url, "abcd", timeout_s=60)
     for _ in range(4):
         assert list(rows_of(backend)) == numbers(0, LENGTH)
     # One for what is asked, and one for the rows.
@@ -188,7 +188,7 @@ def test_stalled_body_is_a_cut(start_server: StartServer) -> None:
         else:
             connection.sendall(response(description(LENGTH)))
 
-    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=0.2)
+    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=1)
     got, error = read_to_error(rows_of(backend))
     assert got == numbers(0, 3)
     assert isinstance(error, PageCut)
@@ -205,11 +205,11 @@ def test_rows_are_given_as_they_trickle_in(start_server: StartServer) -> None:
         connection.sendall(page_of(request, b"", length=None))
         for number in range(3):
             connection.sendall(chunk(row_lines(number, number + 1)))
-            assert taken[number].acquire(timeout=5)
+            assert taken[number].acquire(timeout=60)
         connection.sendall(b"0\r\n\r\n")
 
     taken = [threading.Semaphore(0) for _ in range(3)]
-    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+    backend = RemoteBackend(start_server(answer).url, "abcd", timeout_s=60)
     for row in rows_of(backend, whole(positions=range(3))):
         turns.append(row)
         taken[row["n"]].release()
@@ -398,7 +398,7 @@ def test_next_page_is_under_way_before_the_present_one_ends(start_server: StartS
         if begin:
             overlapped.set()
         else:
-            assert overlapped.wait(5)
+            assert overlapped.wait(60)
         connection.sendall(chunk(row_lines(begin + 1, begin + count)) + b"0\r\n\r\n")
 
     server = start_server(answer)
@@ -420,7 +420,7 @@ def test_page_under_way_is_given_up_with_the_present_one(start_server: StartServ
         headers = page_headers(request, length=1000)
         connection.sendall(response(b"", content_type=NDJSON, headers=headers, length=None))
         connection.sendall(chunk(row_lines(0, 1)))
-        assert asked.wait(5)
+        assert asked.wait(60)
         connection.shutdown(socket.SHUT_RDWR)
 
     server = start_server(answer)
@@ -434,7 +434,7 @@ def test_page_under_way_is_given_up_with_the_present_one(start_server: StartServ
     parts.close()
     assert time.monotonic() - begun_s < READ_TIMEOUT_S / 2
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
-    assert [server.left.acquire(timeout=5) for _ in range(2)] == [True, True]
+    assert [server.left.acquire(timeout=60) for _ in range(2)] == [True, True]
 
 
 def test_columns_a_dataset_has_not_are_refused_unasked(serve: Serve) -> None:
@@ -466,7 +466,7 @@ class TestOldServer:
             lines = row_lines(begin, min(begin + count, 100))
             connection.sendall(response(lines, content_type=NDJSON))
 
-        return RemoteBackend(start_server(answer).url, "abcd", timeout_s=5)
+        return RemoteBackend(start_server(answer).url, "abcd", timeout_s=60)
 
     def test_stored_rows_are_read(self, backend: RemoteBackend) -> None:
         """Rows in stored order and slices of them are read by position and limit."""

@@ -25,7 +25,7 @@ from fdss.client.remote import RemoteBackend
 from fdss.client.session import ServerSession
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
-WAIT_S = 5
+WAIT_S = 60
 
 
 def readers() -> list[threading.Thread]:

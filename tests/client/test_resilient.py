@@ -176,7 +176,7 @@ def test_a_silent_server_does_not_outlast_the_cap(start_server: StartServer) -> 
     with pytest.raises(OutageTooLong):
         len(backend)
 
-    assert 0.4 < time.monotonic() - begun_s < 20
+    assert 0.4 < time.monotonic() - begun_s < patience.stall_s
 
 
 def test_a_busy_server_is_waited_for_at_the_start(start_server: StartServer) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 import responses
+from ports import deaf_port
 from raw_server import Request, StartServer, response
 
 from fdss import places, tokens
@@ -153,9 +154,8 @@ def test_redirect_is_an_error_that_says_where_to(start_server: StartServer) -> N
 
 def test_nobody_there_is_unreachable() -> None:
     """A closed port gives the URL, the reason and the command that helps, never the token."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with pytest.raises(ServerUnreachable, match="refused") as caught:
+    with deaf_port() as port, pytest.raises(ServerUnreachable, match="refused") as caught:
+        url = f"http://127.0.0.1:{port}"
         ServerSession(url, TOKEN).get_json(HEALTH)
     assert url in caught.value.message
     assert "fdss start" in caught.value.hint
@@ -430,4 +430,4 @@ def test_dropped_session_leaves_no_socket(start_server: StartServer) -> None:
         session = ServerSession(server.url)
         session.get_json(HEALTH)
         del session
-    assert server.left.acquire(timeout=5)
+    assert server.left.acquire(timeout=60)

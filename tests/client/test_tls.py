@@ -638,9 +638,9 @@ def test_hold_breaks_a_read_over_tls_off(known: Authority, start_server: StartSe
     with contextlib.closing(ServerSession(server.url, TOKEN)) as session:
         reader = threading.Thread(target=read)
         reader.start()
-        assert asked.wait(timeout=10)
+        assert asked.wait(timeout=60)
         hold.break_off()
-        reader.join(timeout=10)
+        reader.join(timeout=60)
     assert [type(error) for error in errors] == [ServerUnreachable]
 
 

@@ -31,6 +31,8 @@ GATED = [
     ("GET", "/v1/cache/hf"),
     ("GET", "/v1/local"),
     ("GET", "/v1/openapi.json"),
+    ("GET", "/v1/ready"),
+    ("GET", "/metrics"),
     ("GET", "/unknown"),
     ("GET", "/v1/health/"),
     ("GET", "//v1/datasets"),

@@ -41,7 +41,7 @@ class _Opener:
     def __call__(self, granted: Grant, arguments: LoadArguments) -> Any:
         self.opened.append(arguments)
         self.arrived.release()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(60)
         if self.error is not None:
             raise self.error
         return self.make(fingerprint=str(len(self.opened)))
@@ -65,9 +65,9 @@ def test_concurrent_loads_of_one_handle_open_once(config: ServerConfig, opener: 
     catalog = Catalog(config, opener=opener)
     with ThreadPoolExecutor(THREADS) as pool:
         waiting = [pool.submit(catalog.load, ROWS) for _ in range(THREADS)]
-        assert opener.arrived.acquire(timeout=30)
+        assert opener.arrived.acquire(timeout=60)
         opener.let_go.set()
-        entries = [future.result(30) for future in waiting]
+        entries = [future.result(60) for future in waiting]
 
     assert len(opener.opened) == 1
     assert all(entry is entries[0] for entry in entries)
@@ -82,11 +82,11 @@ def test_a_failed_load_fails_alike_for_all_and_is_tried_again(
     catalog = Catalog(config, opener=opener)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(catalog.load, ROWS)
-        assert opener.arrived.acquire(timeout=30)
+        assert opener.arrived.acquire(timeout=60)
         second = pool.submit(catalog.load, ROWS)
         assert not opener.arrived.acquire(timeout=0.2)
         opener.let_go.set()
-        errors = [first.exception(30), second.exception(30)]
+        errors = [first.exception(60), second.exception(60)]
 
     assert errors == [opener.error] * 2
     opener.error = None
@@ -99,11 +99,11 @@ def test_loads_of_different_handles_run_side_by_side(config: ServerConfig, opene
     catalog = Catalog(config, opener=opener)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(catalog.load, replace(ROWS, split=split)) for split in "ab"]
-        arrived = [opener.arrived.acquire(timeout=30) for _ in waiting]
+        arrived = [opener.arrived.acquire(timeout=60) for _ in waiting]
         opener.let_go.set()
 
         assert arrived == [True, True]
-        assert [future.result(30).source for future in waiting] == ["local", "local"]
+        assert [future.result(60).source for future in waiting] == ["local", "local"]
 
 
 def test_handles_survive_a_restart(config: ServerConfig, opener: _Opener, file: Path) -> None:

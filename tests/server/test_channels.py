@@ -22,7 +22,7 @@ ROWS_PATH = "/v1/datasets/x/iter"
 CHUNK = bytes(range(256)) * 256
 CHUNKS = 512
 BODY_BYTES = len(CHUNK) * CHUNKS
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 POST_BEGUN = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
 

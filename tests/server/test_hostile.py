@@ -275,7 +275,9 @@ def test_expect_continue_behind_another_request_comes_after_its_answer(server: S
         connection.sendall(get("/v1/health") + load(b"", *headers))
         before = b""
         while not before.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
-            before += connection.recv(1 << 16)
+            part = connection.recv(1 << 16)
+            assert part, before
+            before += part
         connection.sendall(body)
         after = received(connection)
 
@@ -440,7 +442,7 @@ def test_the_answer_to_head_has_no_body_at_all(config: ServerConfig, table_backe
     backend = table_backend()
     with Server(replace(config, port=0), opener=lambda g, a: backend) as server:
         handle = server.catalog.load(LoadArguments("local/rows")).handle
-        with socket.create_connection(("127.0.0.1", server.config.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", server.config.port), timeout=60) as client:
             head = f"/v1/datasets/{handle}/iter HTTP/1.1\r\nAuthorization: Bearer test-token\r\n"
             client.sendall(f"HEAD {head}\r\nHEAD {head}Connection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: client.recv(1 << 16), b""))

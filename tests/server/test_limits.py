@@ -42,7 +42,7 @@ ROWS_PAGE = get(ROWS_PATH, TOKEN)
 ONE_ROW = get(f"{ROWS_PATH}?limit=1", TOKEN, LAST)
 HEALTH = get("/v1/health", LAST)
 BODY = b'{"path": "local/rows"}'
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_head_of_single_bytes_is_read_in_linear_time() -> None:
     assert taken == [1] * len(head)
     assert request.completed
     assert request.error is None
-    assert time.process_time() - begun_s < 2
+    assert time.process_time() - begun_s < 10
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 1000])

@@ -31,7 +31,7 @@ from fdss.serving import Server
 
 Maker = Callable[..., Any]
 HANDLE = LoadArguments("local/rows").handle
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 class _Lines(logging.Handler):

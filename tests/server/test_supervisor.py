@@ -33,7 +33,7 @@ SIGKILL, SIGHUP = (getattr(signal, name, 0) for name in ("SIGKILL", "SIGHUP"))
 
 pytestmark = pytest.mark.only_on("linux")
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 TOKEN = "test-token"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 HANDLE = LoadArguments("local/big").handle

@@ -31,7 +31,7 @@ Maker = Callable[..., Any]
 
 HANDLE = LoadArguments("local/rows").handle
 ROWS_PATH = f"/v1/datasets/{HANDLE}/iter"
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 AUTHORIZED = {"Authorization": "Bearer test-token"}
 TOKEN = b"Authorization: Bearer test-token\r\n"
 LAST = b"Connection: close\r\n"

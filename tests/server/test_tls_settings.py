@@ -30,7 +30,7 @@ from fdss.tls.folder import TlsFolder
 from fdss.tls.names import LOOPBACK
 
 OTHERS = "0.0.0.0"
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 @pytest.fixture

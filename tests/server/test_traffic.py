@@ -89,7 +89,7 @@ def busy(table_backend: Callable[..., Any], tmp_path: Path) -> Server:
 
 
 def _load(server: Server) -> Any:
-    return requests.get(f"{server.url}/v1/health", timeout=10).json()["load"]
+    return requests.get(f"{server.url}/v1/health", timeout=60).json()["load"]
 
 
 def test_health_tells_streams_and_bytes(busy: Server) -> None:
@@ -111,8 +111,8 @@ def test_health_tells_streams_and_bytes(busy: Server) -> None:
 
         assert len(answer.content) > 1 << 25
         assert _load(server)["bytes_per_s"] >= 3 * STEP_BYTES
-        assert requests.head(f"{server.url}{ITER}", timeout=10).ok
-        assert requests.get(f"{server.url}{ITER}?limit=x", timeout=10).status_code == 400
+        assert requests.head(f"{server.url}{ITER}", timeout=60).ok
+        assert requests.get(f"{server.url}{ITER}?limit=x", timeout=60).status_code == 400
         for client in clients:
             client.close()
         eventually(lambda: _load(server)["streams"] == 0)

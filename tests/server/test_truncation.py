@@ -79,7 +79,7 @@ class Server:
         """Return an answer whose body was not read; its connection holds little of it."""
         peer = socket.socket()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
-        peer.settimeout(30)
+        peer.settimeout(60)
         peer.connect(("127.0.0.1", self.port))
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.sock = peer
@@ -99,7 +99,7 @@ class Server:
     def stop(self) -> None:
         """End the process, in its own way."""
         self.process.terminate()
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=60) == 0
         self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
@@ -260,8 +260,7 @@ def storm():
 changing = threading.Thread(target=storm)
 changing.start()
 counts = {"read": 0, "refused": 0}
-deadline = time.monotonic() + float(sys.argv[2])
-while time.monotonic() < deadline:
+while sum(counts.values()) < int(sys.argv[2]):
     try:
         backend = open_dataset(Folder(path), LoadArguments("local/x"), options)
         every = range(len(backend))
@@ -275,7 +274,7 @@ while time.monotonic() < deadline:
         counts["refused"] += 1
 over.set()
 changing.join()
-print(counts["read"] + counts["refused"])
+print("ended")
 """
 
 
@@ -288,4 +287,4 @@ def test_a_file_changes_while_it_is_opened(
     with pa.ipc.new_stream(str(path), batch_of(0).schema) as writer:
         for begin in range(0, 4 * BATCH_ROWS, BATCH_ROWS):
             writer.write_batch(batch_of(begin))
-    assert int(run_python("-c", STORM, str(path), "2").stdout) > 10
+    assert run_python("-c", STORM, str(path), "40").stdout == "ended\n"

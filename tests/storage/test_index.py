@@ -256,5 +256,6 @@ def test_descriptors_are_given_back(
     table = open_table(paths, index_options, fingerprint_of_table)
     before = len(os.listdir("/proc/self/fd"))
     held = [table.batch(number) for number in range(300)]
-    assert len(os.listdir("/proc/self/fd")) == before
+    # What an earlier test left open may be closed meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert len(held) == 300

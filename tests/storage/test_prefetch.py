@@ -25,7 +25,7 @@ from fdss.storage.views import View
 ROWS = 8_000
 ROW_BYTES = 1800
 PAGE_BYTES = 4096
-WAIT_S = 10.0
+WAIT_S = 60.0
 Write = Callable[..., Path]
 Open = Callable[..., ArrowBackend]
 Read = Callable[..., list[dict[str, Any]]]

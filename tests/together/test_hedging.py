@@ -134,7 +134,7 @@ def test_a_stopped_server_costs_a_second_and_no_row(hosts: list[Host]) -> None:
 
     assert seen == undisturbed
     assert sorted(seen) == list(range(ROWS))
-    assert hedging.UNKNOWN_S <= time.monotonic() - begun_s < 30
+    assert hedging.UNKNOWN_S <= time.monotonic() - begun_s < 60
     assert backend.url == hosts[1].url
     assert not any(thread.name == "fdss-hedge" for thread in _alive_after(5))
 

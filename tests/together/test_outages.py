@@ -28,7 +28,7 @@ BEGUN = 100
 OUTAGE_S = 3.0
 CAP_S = 5.0
 #: A machine that is busy with other things is slow, too.
-LATE_S = 20.0
+LATE_S = 60.0
 
 Start = Callable[..., Machine]
 

@@ -272,7 +272,7 @@ def existing_client(url: str, token: str, path: str, position: int, seed: int | 
         data = None if body is None else json.dumps(body).encode()
         headers = {**bearer, **({"Content-Type": "application/json"} if data else {})}
         return urllib.request.urlopen(
-            urllib.request.Request(url + target, data=data, headers=headers), timeout=10
+            urllib.request.Request(url + target, data=data, headers=headers), timeout=60
         )
 
     def unpacked(value: dict[str, Any]) -> Any:
@@ -361,7 +361,7 @@ def test_pages_share_connections(
 def test_pages_of_small_batches_are_small(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What tells where values are counts: rows of two a batch come in small pages."""
     file = tmp_path / "small.arrow"
-    table = pa.table({"n": range(40_000)})
+    table = pa.table({"n": range(16_000)})
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=2)
     with Server(ServerConfig(port=0, no_auth=True, local={"small": file})) as running:

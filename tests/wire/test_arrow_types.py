@@ -161,7 +161,7 @@ BATCHES = TYPES.flatmap(
 ).map(lambda column: pa.record_batch({column[0]: column[1]}))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=100)
 @given(BATCHES)
 def test_any_batch_arrives_as_arrow_gives_it(batch: pa.RecordBatch) -> None:
     """Tagged NDJSON brings back the values and types of ``to_pylist`` for any nesting."""
@@ -169,7 +169,7 @@ def test_any_batch_arrives_as_arrow_gives_it(batch: pa.RecordBatch) -> None:
     assert same(arrived(batch.slice(1)), batch.slice(1).to_pylist())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=60)
 @given(BATCHES, st.sampled_from([PLAIN, TAGGED]))
 def test_any_batch_is_strict_json(batch: pa.RecordBatch, dialect: str) -> None:
     """Every line of any batch is strict JSON, with a line feed at its end only."""

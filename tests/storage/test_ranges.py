@@ -1,0 +1,43 @@
+"""A file that is sent is open once for all who send of it, and never for one alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fdss.storage.ranges import FileRange
+from fdss.storage.stamps import Stamp
+
+CONTENT = b"rows of a dataset"
+
+
+@pytest.fixture
+def stamp(tmp_path: Path) -> Stamp:
+    """Return a file as it is."""
+    file = tmp_path / "data.arrow"
+    file.write_bytes(CONTENT)
+    return Stamp.of(file)
+
+
+def sent(stamp: Stamp) -> bytes:
+    """Return all of a file, as a body that is sent takes it."""
+    return b"".join(FileRange(stamp, 0, len(CONTENT)).pieces())
+
+
+def test_file_that_is_given_up_is_not_handed_to_another(
+    stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body that begins in the moment in which the last one ends gets all of the file."""
+    close, found = os.close, []
+
+    def close_slowly(descriptor: int) -> None:
+        close(descriptor)
+        if not found:
+            found.append(b"")
+            found.append(sent(stamp))
+
+    monkeypatch.setattr(os, "close", close_slowly)
+    assert sent(stamp) == CONTENT
+    assert found == [b"", CONTENT]
