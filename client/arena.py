@@ -25,7 +25,8 @@ class Arena:
     def take(self, size_bytes: int) -> Region:
         """Return memory of at least that size; it may hold what was in it before."""
         if size_bytes < SMALL_BYTES:
-            return Region(pa.allocate_buffer(size_bytes), None)
+            # The system's allocator is whole after a fork, whatever a thread was doing in it.
+            return Region(pa.allocate_buffer(size_bytes, memory_pool=pa.system_memory_pool()), None)
         return Region(self._found(size_bytes), self._free)
 
     def _found(self, size_bytes: int) -> pa.Buffer:

@@ -24,6 +24,7 @@ from .arena import Arena
 from .framing import CheckedMessages
 from .limits import ClientLimits
 from .pages import Page, foreign
+from .tallies import Tally
 from .watching import watch_of
 
 READ_BYTES = 256 * 1024
@@ -31,10 +32,11 @@ READ_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Memory:
-    """Where pages arrive, and how much of them."""
+    """Where pages arrive, how much of them may, and who is told how much did."""
 
     arena: Arena
     limits: ClientLimits
+    tally: Tally
 
 
 def page_chunks(
@@ -79,6 +81,8 @@ def page_chunks(
     except (requests.RequestException, PageCut) as exc:
         # All rows are here: that the end of the body is missing changes nothing.
         reason = exc
+    finally:
+        memory.tally.receive(stream.received_bytes)
     if came < page.rows:
         raise PageCut(
             f"The page of {page.rows} rows at {response.url} was cut after {came}:"
@@ -132,6 +136,7 @@ class _Stream:
         """Yield the bytes up to the end of the body as they come; 1 to ``most_bytes`` at a time."""
         try:
             while piece := self._body.read1(most_bytes):
+                self.received_bytes += len(piece)
                 yield piece
         except (HTTPException, OSError) as exc:
             raise PageCut(f"the connection broke: {exc}") from exc

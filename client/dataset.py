@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from fdss.backend import Backend, Row
 from fdss.errors import BadParameter, StateRefused, UnsupportedStep
 
-from .distributing import Distributing
+from .board import Board
+from .describing import Describing
 from .elastic import MergedState, adopted
 from .epochs import Epoch, Start
-from .iteration import Cursor, RowIterator, current_worker
+from .iteration import Cursor, RowIterator
 from .lengths import Lengths
 from .nodes import Batching, State
 from .pipeline import Pipeline
 from .ranks import Beginning
+from .shared import current_worker
 from .states import DISTRIBUTION_KEY, ENDED_KEY, EPOCH_KEY, RANK_KEY, WORKER_KEY
 from .transforms import check_count
 from .view import View
@@ -26,7 +28,6 @@ from .view import View
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from datasets import Features
 
     class _IterableDataset(Iterable[Row]):
         pass
@@ -37,7 +38,7 @@ else:
     from torch.utils.data import IterableDataset as _IterableDataset
 
 
-class ComposableIterableDataset(Distributing, _IterableDataset):
+class ComposableIterableDataset(Describing, _IterableDataset):
     """Rows of a backend, sliced, shuffled and mapped, as an iterable that can be resumed.
 
     Every method returns a new dataset and leaves this one as it is; two loops over one dataset
@@ -70,67 +71,11 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
         self._backend = backend
         # A backend may have to find its server first, so it is asked when the length is needed.
         self._described: Pipeline | None = None
+        self._board = Board(str(self.load_args.get("path", type(backend).__name__)))
         self._epoch = Epoch()
         self._start = None
         self._resume: State | None = None
         self._cursor: Cursor | None = None
-
-    # ---- what it is
-
-    @property
-    def backend(self) -> Backend:
-        """Return where the rows are."""
-        return self._backend
-
-    @property
-    def epoch(self) -> int:
-        """Return the epoch that the next iteration gives, unless a state says another."""
-        return self._epoch.number
-
-    @property
-    def n_shards(self) -> int:
-        """Return 1: rows are shared out by position, whatever files they lie in."""
-        return 1
-
-    @property
-    def column_names(self) -> list[str] | None:
-        """Return the names of the columns that come out; None when there is no row to tell.
-
-        Behind a ``map`` that is known from the first row, which is made once for the question.
-        """
-        known = self._known_columns
-        if known is None:
-            first = next(iter(self._fresh().with_format()), None)
-            return None if first is None else list(first)
-        return list(known)
-
-    @property
-    def features(self) -> Features | None:
-        """Return the HF features of the columns that come out; None when they are not known.
-
-        Behind a ``map`` they are what its ``features=`` said.
-        """
-        from datasets import Features
-
-        told = self._pipeline.features
-        return None if told is None else Features.from_dict(told)
-
-    def __len__(self) -> int:
-        """Return the number of rows that come out, or its estimate (``length_estimate``)."""
-        return self._lengths.estimate(self._pipeline.input_rows, steps=not self._outputs_are_places)
-
-    def get_length_stats(self) -> dict[str, Any]:
-        """Return what is known of the length: the mode, the counts, the estimate."""
-        return self._lengths.stats(self._pipeline.input_rows, steps=not self._outputs_are_places)
-
-    def __repr__(self) -> str:
-        path = self.load_args.get("path", type(self.backend).__name__)
-        if self._described is None:
-            return f"<{type(self).__name__} {path}>"
-        steps = "".join(f".{step.name}" for step in self._pipeline.steps)
-        ranks = self._pipeline.ranks
-        rank = "" if ranks is None else f" rank={ranks.rank}/{ranks.world_size}"
-        return f"<{type(self).__name__} {path} rows={self._pipeline.input_rows}{rank}{steps}>"
 
     # ---- iterating and resuming
 
@@ -249,7 +194,7 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
             elif state[ENDED_KEY] and state[EPOCH_KEY] != epoch:
                 state = None
         self._cursor = Cursor(pipeline, epoch, self._lengths, state, batching, begin)
-        self._cursor.start = self._start
+        self._cursor.start, self._cursor.board = self._start, self._board
         return RowIterator(self._cursor, self._epoch, self._start)
 
     @property
@@ -269,6 +214,7 @@ class ComposableIterableDataset(Distributing, _IterableDataset):
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy._lengths = Lengths(self._lengths.mode, self._lengths.reset_on_iter)
+        copy._board = Board(self._board.name)
         copy._epoch = Epoch(self.epoch)
         copy._start = None if self._start is None else Start()
         copy._resume = copy._cursor = None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from ctypes import c_uint64
-from multiprocessing.context import get_spawning_popen
-from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import Any
 
 from fdss.errors import BadParameter
 
 from .ranks import Beginning
+from .shared import SharedWords
 
 MAX_WORKERS = 1024
 
@@ -18,8 +16,7 @@ class Epoch:
     """A number in memory that worker processes share.
 
     A worker that lives on from one epoch to the next (``persistent_workers``) has a dataset of
-    its own, and would never hear of ``set_epoch`` otherwise. A copy, and what is pickled for any
-    other reason than to start a process, has memory of its own.
+    its own, and would never hear of ``set_epoch`` otherwise.
 
     Attributes:
         number: 0 to 2**64 - 1.
@@ -27,29 +24,21 @@ class Epoch:
     """
 
     def __init__(self, number: int = 0) -> None:
-        self._shared = RawValue(c_uint64, number)
+        self._shared = SharedWords(1, [number])
         self.is_named = False
 
     @property
     def number(self) -> int:
         """Return the number."""
-        return int(self._shared.value)
+        return int(self._shared.words[0])
 
     @number.setter
     def number(self, number: int) -> None:
         """Set the number, for the workers too."""
-        self._shared.value = number
+        self._shared.words[0] = number
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        if get_spawning_popen() is None:
-            return Epoch, (self.number,)
-        return _attached, (self._shared,)
-
-
-def _attached(shared: Any) -> Epoch:
-    epoch = Epoch()
-    epoch._shared = shared
-    return epoch
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_shared": self._shared, "is_named": False}
 
 
 class Start:
@@ -62,7 +51,11 @@ class Start:
     _BEGAN, _PLACE, _DROPPED, _OUTSIDE, _WORKERS = range(5)
 
     def __init__(self) -> None:
-        self._shared = RawArray(c_uint64, self._WORKERS + MAX_WORKERS)
+        self._memory = SharedWords(self._WORKERS + MAX_WORKERS)
+
+    @property
+    def _shared(self) -> Any:
+        return self._memory.words
 
     @property
     def newest(self) -> Beginning:
@@ -117,16 +110,3 @@ class Start:
         if passes + self._shared[self._OUTSIDE] > 1:
             return Beginning()
         return Beginning(self._shared[self._BEGAN], self._shared[self._PLACE])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        shared = self._shared if get_spawning_popen() is not None else list(self._shared)
-        return _started, (shared,)
-
-
-def _started(shared: Any) -> Start:
-    start = Start()
-    if isinstance(shared, list):
-        start._shared[:] = shared
-    else:
-        start._shared = shared
-    return start

@@ -9,7 +9,6 @@ of one server, never mixed, never doubled.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -19,11 +18,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fdss.backend import Chunk, Selection
-from fdss.errors import ServerUnreachable, SettingError
+from fdss.errors import ServerUnreachable
 
 from .finding import Found
 from .readahead import ReadAhead
 from .remote import LOAD_TIMEOUT_S, RemoteBackend
+from .tallies import Tally
+from .variables import is_on
 
 if TYPE_CHECKING:
     from .resilient import ResilientRemoteBackend
@@ -49,10 +50,7 @@ def is_wanted() -> bool:
     Raises:
         SettingError: The variable is neither 0 nor 1.
     """
-    given = os.environ.get(VARIABLE, "").strip()
-    if given not in ("", "0", "1"):
-        raise SettingError(f"{VARIABLE} is {given[:40]!r}, neither 0 nor 1.")
-    return given == "1"
+    return is_on(VARIABLE)
 
 
 def patience_s(server_id: str) -> float:
@@ -67,7 +65,7 @@ def note(server_id: str, seconds: float) -> None:
 
 
 def raced(
-    backend: ResilientRemoteBackend, present: Present, selection: Selection
+    backend: ResilientRemoteBackend, present: Present, selection: Selection, tally: Tally
 ) -> tuple[Present, Iterator[Chunk]]:
     """Return who gave the first rows of a selection first, ``present`` or another, and all rows.
 
@@ -77,16 +75,16 @@ def raced(
     found, remote = present
     if not len(selection) or selection.columns == () or remote.description.fingerprint is None:
         # Nothing is asked, or nobody can tell whether another server has the same rows.
-        return present, remote.chunks(selection)
+        return present, remote.tallied_chunks(selection, tally)
     begun_s = time.monotonic()
     results: Results = queue.SimpleQueue()
-    first, winner = _Runner(lambda: present, selection, results), None
+    first, winner = _Runner(lambda: present, selection, tally, results), None
     runners = [first]
     try:
         try:
             done = [results.get(timeout=patience_s(found.server_id))]
         except queue.Empty:
-            runners.append(_Runner(lambda: _another(backend, found), selection, results))
+            runners.append(_Runner(lambda: _another(backend, found), selection, tally, results))
             done = [results.get()]
             if done[0].error is not None:
                 done.append(results.get())
@@ -114,13 +112,16 @@ def _another(backend: ResilientRemoteBackend, slow: Found) -> Present:
 class _Runner:
     """One server's way to the first rows, in a thread; at its end it stands among the results."""
 
-    def __init__(self, server: Server, selection: Selection, results: Results) -> None:
+    def __init__(
+        self, server: Server, selection: Selection, tally: Tally, results: Results
+    ) -> None:
         self.present: Present
         self.error: BaseException | None = None
         self._ahead: ReadAhead[Chunk] | None = None
         self._is_stopped = False
         self._lock = threading.Lock()
         self._selection = selection
+        self._tally = tally
         run = partial(self._run, server, results)
         threading.Thread(target=run, name="fdss-hedge", daemon=True).start()
 
@@ -134,10 +135,12 @@ class _Runner:
     def rows(self) -> Iterator[Chunk]:
         """Yield the first chunk and all that follow."""
         assert self._ahead is not None
+        remote = self.present[1]
         with contextlib.closing(self._ahead):
+            self._tally.read_from(remote.url)
             yield self._first
             done = len(self._first)
-            yield from self.present[1].rest_of(self._selection, self._ahead, done)
+            yield from remote.rest_of(self._selection, self._ahead, self._tally, done)
 
     def _run(self, server: Server, results: Results) -> None:
         try:
@@ -145,7 +148,7 @@ class _Runner:
             with self._lock:
                 if self._is_stopped:
                     return
-                self._ahead = self.present[1].reading(self._selection)
+                self._ahead = self.present[1].reading(self._selection, self._tally)
             self._first = next(self._ahead)
         except BaseException as error:  # the edge of the thread: whoever waits raises it
             self.error = error

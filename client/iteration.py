@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Iterator
 from itertools import repeat
 from typing import Any
 
 from fdss.errors import IterationBroken
 
+from . import summaries
+from .board import Board
 from .elastic import adopted, position_of
 from .epochs import Epoch, Start
 from .lengths import Lengths
@@ -91,11 +92,13 @@ class Cursor:
     Attributes:
         start: What is told, of a rank's pass, when a function drops a row.
         begin: Where the pass of a rank begins, or goes on from a loaded state.
+        board: Where the pass is counted.
         has_ended: Whether the last row was asked for and there was none behind it.
     """
 
     start: Start | None = None
     begin: Beginning
+    board: Board
     _source: SourceNode
     _last: Node
     _held: tuple[State, bool, int] | None
@@ -120,6 +123,7 @@ class Cursor:
         self._batching = batching
         self._epoch = epoch
         self._lengths = lengths
+        self.board = Board()
         self._open(state, begin)
 
     def move_to(self, state: State, *, strict: bool) -> None:
@@ -137,6 +141,9 @@ class Cursor:
         lengths, source = self._lengths, self._source
         lengths.begin()
         before, given = source.position, self._given
+        is_told = summaries.are_wanted()
+        meter = self.board.begin(self._pipeline.worker, self._epoch, before)
+        source.meter = meter
         watched = self.start if self._pipeline.keeps_places else None
         # Behind the source, rows are counted before a function has made anything of them: what a
         # function fails at was not handed out, so the state stays that of the row before.
@@ -155,6 +162,9 @@ class Cursor:
             watched.note_dropped()
         self.has_ended = True
         self._held = None
+        counted = meter.end()
+        if is_told:
+            summaries.tell(self.board.name, self._pipeline, counted)
         if self._from_start and self._pipeline.worker is None:
             lengths.end(self._given)
 
@@ -207,10 +217,3 @@ class Cursor:
         at = None if state is None else state[AT_KEY]
         self._source, self._last = self._pipeline.open(self._epoch, at, begin)
         self._opened = self._source.position
-
-
-def current_worker() -> tuple[int, int] | None:
-    """Return this DataLoader worker's number and how many there are; None outside of one."""
-    torch_data = sys.modules.get("torch.utils.data")
-    info = torch_data.get_worker_info() if torch_data is not None else None
-    return None if info is None else (info.id, info.num_workers)

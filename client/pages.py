@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import requests
 
 from fdss.backend import Selection
-from fdss.errors import BadParameter, ContentChanged, PageForeign
+from fdss.errors import BadParameter, ContentChanged, PageForeign, SettingError
 from fdss.wire import names
 from fdss.wire.arrow import COMPRESSIONS
 
@@ -19,6 +20,11 @@ from .objects import check_identity
 ARROW = "arrow"
 NDJSON = "ndjson"
 AUTO = "auto"
+
+COMPRESSION_VARIABLE = "FORGATHER_DATASET_CLIENT_COMPRESSION"
+READ_AHEAD_VARIABLE = "FORGATHER_DATASET_CLIENT_READ_AHEAD_BYTES"
+READ_AHEAD_BYTES = 24 << 20
+MAX_READ_AHEAD_BYTES = 1 << 40
 
 _ACCEPTED = {ARROW: f"{names.ARROW}, {names.NDJSON};q=0.5", NDJSON: names.NDJSON}
 OLD_SERVER_PARAMETERS = frozenset({"position", "limit", "types", "compression"})
@@ -74,22 +80,49 @@ def asked_page(selection: Selection, length: int, begin: int, rows: int) -> Page
     return Page(asked, len(part), places.start, length)
 
 
+def _compression() -> str | None:
+    given = os.environ.get(COMPRESSION_VARIABLE, "").strip().lower() or AUTO
+    if given not in (AUTO, "none", *COMPRESSIONS):
+        raise SettingError(
+            f"${COMPRESSION_VARIABLE} is {given!r}.",
+            hint=f"set it to {AUTO}, none, {' or '.join(COMPRESSIONS)}",
+        )
+    return None if given == "none" else given
+
+
+def _read_ahead_bytes() -> int:
+    given = os.environ.get(READ_AHEAD_VARIABLE, "").strip()
+    if not given:
+        return READ_AHEAD_BYTES
+    found = int(given) if given.isascii() and given.isdigit() and len(given) < 20 else 0
+    if not 1 <= found <= MAX_READ_AHEAD_BYTES:
+        raise SettingError(
+            f"${READ_AHEAD_VARIABLE} is {given[:80]!r}.",
+            hint=f"set it to a number of bytes, 1 to {MAX_READ_AHEAD_BYTES}",
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class Transfer:
-    """How rows are brought here.
+    """How rows are brought here; what is not given is what the environment says.
 
     Attributes:
         body: ARROW, or NDJSON from servers that do not offer it; NDJSON from all.
         compression: Of Arrow bodies: "lz4", "zstd" or None; AUTO is zstd over a link that is
-            both far and slow, and none over others.
+            both far and slow, and none over others, which is what it is by itself.
         read_ahead_bytes: Most bytes an iterator reads ahead, as they come over the wire; as
             Python values they take several times as much.
-        limits: The most that is taken from a server; what the environment sets if not given.
+        limits: The most that is taken from a server.
+
+    Raises:
+        BadParameter: A value is none of these.
+        SettingError: A variable of the environment holds none of these.
     """
 
     body: str = ARROW
-    compression: str | None = AUTO
-    read_ahead_bytes: int = 24 << 20
+    compression: str | None = field(default_factory=_compression)
+    read_ahead_bytes: int = field(default_factory=_read_ahead_bytes)
     limits: ClientLimits = field(default_factory=ClientLimits.from_environment)
 
     def __post_init__(self) -> None:

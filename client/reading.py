@@ -21,6 +21,7 @@ from .link import MAX_PAGE_BYTES, Link, PageSize
 from .pages import Page, Transfer, asked_page, checked_types
 from .readahead import THREAD_NAME, Flow
 from .session import ServerSession
+from .tallies import Tally
 
 # Over a distant link the next page is asked for when the present one has so many waits to go.
 # Earlier, both would share the link and end together, and leave it idle for a round trip.
@@ -42,6 +43,7 @@ class Served:
         transfer: How rows are brought here.
         link: What is known of the way to the server.
         row_bytes: Bytes of a row by columns, of those that were read before.
+        tally: Told of what is asked and received.
     """
 
     session: ServerSession
@@ -52,6 +54,7 @@ class Served:
     transfer: Transfer = field(default_factory=Transfer)
     link: Link = field(default_factory=Link)
     row_bytes: dict[tuple[str, ...] | None, float] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
 
 class BatchEnds:
@@ -93,7 +96,7 @@ class PageReader:
             self._size.measure(row_bytes, served.link.rate())
             self._size.leap()
         self._ends = BatchEnds()
-        self._memory = Memory(Arena(), served.transfer.limits)
+        self._memory = Memory(Arena(), served.transfer.limits, served.tally)
         self._most_rows = len(selection)
 
     def chunks(self, begin: int, flow: Flow[Chunk]) -> Generator[tuple[Chunk, int], None, None]:
@@ -145,9 +148,13 @@ class PageReader:
             headers["If-Match"] = f'"{served.fingerprint}"'
         path = names.iter_path(served.handle)
         parameters = served.transfer.parameters(served.link.is_slow)
-        return lambda page: served.session.stream(
-            path, page.parameters | parameters, headers=headers, hold=hold
-        )
+
+        def ask(page: Page) -> requests.Response:
+            served.tally.ask()
+            asked = page.parameters | parameters
+            return served.session.stream(path, asked, headers=headers, hold=hold)
+
+        return ask
 
     def _measured_chunks(
         self, answer: _Answer

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, FeaturesJson, Selection
 from fdss.errors import PageForeign, UnknownColumn
-from fdss.features import check_feature
 from fdss.rows import RowMaker
 from fdss.wire import names
 from fdss.wire.ndjson import RowsChunk
 
-from .limits import ClientLimits
+from .descriptions import Description
 from .link import Link
 from .pages import Transfer
 from .readahead import ReadAhead
 from .reading import PageReader, Served
 from .session import READ_TIMEOUT_S, ServerSession
+from .tallies import TalliedBackend, Tally
 
 MIN_PAGE_BYTES = 1 << 16
 LOAD_TIMEOUT_S = 600.0
@@ -32,90 +29,13 @@ UNKNOWN = "unknown:"
 # It becomes part of a path.
 _HANDLE = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
-_log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Description:
-    """What a server tells about a handle.
-
-    Attributes:
-        length: Stored rows.
-        fingerprint: None from a server from before FDSS.
-        features: HF features as JSON; empty from such a server.
-        column_names: In stored order.
-        source: Where the server has it from: local, path or hf.
-    """
-
-    length: int
-    fingerprint: str | None
-    features: FeaturesJson
-    column_names: list[str]
-    source: str
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any], url: str, limits: ClientLimits) -> Description:
-        """Return the description in an answer of a load or of a handle.
-
-        Raises:
-            PageForeign: It is not one.
-            AnswerTooLarge: It is of more rows or columns than the limits allow.
-        """
-        length, features = body.get("length"), body.get("features") or {}
-        columns = body.get("column_names") or list(features)
-        fingerprint = body.get("fingerprint")
-        if not (
-            type(length) is int
-            and length >= 0
-            and isinstance(features, dict)
-            and _are_names(columns)
-            and isinstance(fingerprint, str | None)
-        ):
-            raise PageForeign(
-                f"The server at {url} describes a dataset without a usable length, columns,"
-                f" features or fingerprint (length {str(length)[:40]}).",
-            )
-        told = f"The server at {url} tells of a dataset of"
-        limits.check("length_rows", length, f"{told} {length:,} rows")
-        limits.check("columns", len(columns), f"{told} {len(columns):,} columns")
-        _check_features(features, columns, url, limits)
-        if fingerprint is None:
-            _log.warning(
-                "The server at %s gives no fingerprint and no features: rows come as plain JSON"
-                " (dates and decimals as text), and changed content is not noticed.",
-                url,
-            )
-        return cls(length, fingerprint, features, columns, str(body.get("source", "")))
-
-
-def _are_names(columns: Any) -> bool:
-    return (
-        isinstance(columns, list)
-        and all(isinstance(name, str) for name in columns)
-        and len(set(columns)) == len(columns)
-    )
-
-
-def _check_features(
-    features: FeaturesJson, columns: list[str], url: str, limits: ClientLimits
-) -> None:
-    if features and list(features) != columns:
-        raise PageForeign(f"The server at {url} tells of features of other columns than it names.")
-    for name, feature in features.items():
-        try:
-            check_feature(feature, limits.type_depth)
-        except ValueError as exc:
-            raise PageForeign(
-                f"The server at {url} tells of a column {name[:100]!r} without a usable feature:"
-                f" {exc}."
-            ) from exc
-
-
-class RemoteBackend:
+class RemoteBackend(TalliedBackend):
     """The rows of one handle of a server.
 
     Rows come in bounded pages that a background thread reads ahead, over connections that are
-    kept. It can be pickled, and used after a fork and by several threads.
+    kept. It can be pickled, and used after a fork and by several threads. Its ``link`` is what is
+    known of the way to the server.
 
     A server from before FDSS is read in stored order and by position only: its values are plain
     JSON, its features are unknown (empty), and its fingerprint names handle and length, since the
@@ -148,7 +68,7 @@ class RemoteBackend:
         self._handle = handle
         self._transfer = transfer or Transfer()
         self._description = description
-        self._link = Link()
+        self.link = Link()
         self._row_bytes: dict[tuple[str, ...] | None, float] = {}
 
     def __repr__(self) -> str:
@@ -183,7 +103,7 @@ class RemoteBackend:
     def __len__(self) -> int:
         return self.description.length
 
-    def chunks(self, selection: Selection) -> Iterator[Chunk]:
+    def tallied_chunks(self, selection: Selection, tally: Tally) -> Iterator[Chunk]:
         """Yield the rows of a selection, in its order; closing the iterator ends its thread.
 
         Raises:
@@ -195,31 +115,34 @@ class RemoteBackend:
         """
         if selection.columns == ():
             # Rows without columns have nothing that could be sent.
-            yield RowsChunk([{} for _ in range(len(selection))], self._served(selection).maker)
+            yield RowsChunk(
+                [{} for _ in range(len(selection))], self._served(selection, tally).maker
+            )
         elif len(selection):
-            yield from self.rest_of(selection, self.reading(selection))
+            yield from self.rest_of(selection, self.reading(selection, tally), tally)
         else:
             # Columns that do not exist are told all the same.
-            self._served(selection)
+            self._served(selection, tally)
 
-    def reading(self, selection: Selection, begin: int = 0) -> ReadAhead[Chunk]:
+    def reading(self, selection: Selection, tally: Tally, begin: int = 0) -> ReadAhead[Chunk]:
         """Return the chunks from the ``begin``-th row of a selection on; errors as in ``chunks``.
 
-        The selection has columns, and rows from there on.
+        The selection has columns, and rows from there on. The tally is told of what is asked.
         """
         ahead_bytes = self._transfer.read_ahead_bytes
         most_bytes = max(MIN_PAGE_BYTES, ahead_bytes * 2 // 3)
-        reader = PageReader(self._served(selection), selection, most_bytes)
+        reader = PageReader(self._served(selection, tally), selection, most_bytes)
         return ReadAhead(partial(reader.chunks, begin), ahead_bytes)
 
     def rest_of(
-        self, selection: Selection, ahead: ReadAhead[Chunk], done: int = 0
+        self, selection: Selection, ahead: ReadAhead[Chunk], tally: Tally, done: int = 0
     ) -> Iterator[Chunk]:
         """Yield what is being read of a selection, from its ``done``-th row on, and close it."""
         while True:
             try:
                 while done < len(selection) and ahead.belongs_here():
                     chunk = next(ahead)
+                    tally.read_from(self.url)
                     done += len(chunk)
                     yield chunk
                 ahead.finish()
@@ -228,7 +151,7 @@ class RemoteBackend:
             if done == len(selection):
                 return
             # After a fork the child reads for itself.
-            ahead = self.reading(selection, done)
+            ahead = self.reading(selection, tally, done)
 
     @property
     def description(self) -> Description:
@@ -238,7 +161,7 @@ class RemoteBackend:
             self._description = Description.from_json(body, self.url, self._transfer.limits)
         return self._description
 
-    def _served(self, selection: Selection) -> Served:
+    def _served(self, selection: Selection, tally: Tally) -> Served:
         told = self.description
         missing = sorted(set(selection.columns or ()) - set(told.column_names))
         if missing:
@@ -257,8 +180,9 @@ class RemoteBackend:
             told.fingerprint,
             maker,
             self._transfer,
-            self._link,
+            self.link,
             self._row_bytes,
+            tally,
         )
 
 

@@ -1,48 +1,30 @@
 """A remote dataset that outlives its servers: it waits, looks for one again, and goes on.
 
-What can pass is tried again: no connection, a cut page, a server that is busy, a handle that is
-gone. What cannot is raised at once, with the server's own message. Whichever server answers, it
-has to hold the rows that the job began with: its fingerprint is compared before a row is taken.
+Whichever server answers, it has to hold the rows that the job began with: its fingerprint is
+compared before a row is taken.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, FeaturesJson, Selection
-from fdss.errors import (
-    AuthenticationRequired,
-    BadRequest,
-    ContentChanged,
-    FdssError,
-    NobodyServes,
-    PageCut,
-    ServerUnreachable,
-    Unavailable,
-    UnknownHandle,
-)
-from fdss.wire.names import HEALTH_PATH
+from fdss.errors import ContentChanged, FdssError, Unavailable
 
 from . import hedging
+from .descriptions import Description
 from .finding import Finder, Found
 from .pages import Transfer
-from .patience import Outages, Patience
+from .patience import Patience
 from .pins import Pin
-from .remote import LOAD_TIMEOUT_S, Description, RemoteBackend, load_remote
-from .session import ServerSession
-
-PASSING = (ServerUnreachable, PageCut, Unavailable, UnknownHandle)
-#: How often what a server may recover from, but a job must not wait for without end, is tried.
-FAILURES = 8
-HEALTH_TIMEOUT_S = 5.0
-
-Present = tuple[Found, RemoteBackend]
+from .remote import RemoteBackend, load_remote
+from .tallies import TalliedBackend, Tally
+from .trouble import HEALTH_TIMEOUT_S, Present, Trouble
 
 
-class ResilientRemoteBackend:
+class ResilientRemoteBackend(TalliedBackend):
     """The rows of a dataset, from whichever server has them.
 
     It can be pickled, and used after a fork and by several threads. All processes of a job read
@@ -148,7 +130,7 @@ class ResilientRemoteBackend:
             except Unavailable as error:
                 trouble.outages.wait(error)
 
-    def chunks(self, selection: Selection) -> Iterator[Chunk]:
+    def tallied_chunks(self, selection: Selection, tally: Tally) -> Iterator[Chunk]:
         """Yield the rows of a selection, in its order, through outages and changes of server.
 
         Raises:
@@ -156,15 +138,15 @@ class ResilientRemoteBackend:
             ContentChanged: The rows are no longer those the job began with.
             FdssError: A server refused what no waiting helps.
         """
-        trouble = Trouble(self)
+        trouble = Trouble(self, tally)
         done = 0
         while True:
             found, remote = present = trouble.server()
             left = selection if not done else selection.part(done, len(selection) - done)
             try:
-                chunks = remote.chunks(left)
+                chunks = remote.tallied_chunks(left, tally)
                 if self._hedges:
-                    present, chunks = hedging.raced(self, present, left)
+                    present, chunks = hedging.raced(self, present, left, tally)
                     found, self.present = present[0], present
                 for chunk in chunks:
                     trouble.end(found)
@@ -203,90 +185,3 @@ class ResilientRemoteBackend:
             )
         self._told = self._told or remote.description
         return remote
-
-
-class Trouble:
-    """What one reader bears: it decides what is tried again, where, and when.
-
-    Attributes:
-        outages: How long it waits.
-    """
-
-    def __init__(self, backend: ResilientRemoteBackend) -> None:
-        self.outages = Outages(backend.patience, f"Dataset {backend.arguments.path!r}")
-        self._backend = backend
-        self._failures = 0
-
-    def server(self) -> Present:
-        """Return a server that has the rows, once there is one."""
-        backend = self._backend
-        present = backend.present
-        while present is None:
-            try:
-                found = backend.finder.find(backend.arguments, backend.pin.fingerprint)
-            except FdssError as error:
-                # A server that reboots has left the cluster; a name that nobody knew is no name.
-                is_gone = isinstance(error, NobodyServes) and backend.is_described
-                if not (is_gone or isinstance(error, PASSING) or self._may_recover(error)):
-                    raise
-                self.outages.wait(error)
-                continue
-            try:
-                present = found, self.loaded(found)
-            except FdssError as error:
-                self.bear(error, found)
-                continue
-            backend.present = present
-            self.end(found)
-        return present
-
-    def loaded(self, found: Found) -> RemoteBackend:
-        """Return the dataset of a server, which may take long to load it while it is well."""
-        begun_s = time.monotonic()
-        while True:
-            tried_s, timeout_s = time.monotonic(), self.outages.timeout_s
-            try:
-                return self._backend.load(found, timeout_s)
-            except ServerUnreachable:
-                now_s = time.monotonic()
-                was_silent = now_s - tried_s >= timeout_s
-                if not was_silent or now_s - begun_s > LOAD_TIMEOUT_S or not _is_well(found):
-                    raise
-            # It goes on loading, and the next request joins the first.
-            self.outages.flow()
-
-    def bear(self, error: FdssError, found: Found) -> None:
-        """Return when the next try is due after an error of a server, or raise the error."""
-        finder = self._backend.finder
-        if isinstance(error, PASSING) or self._may_recover(error):
-            # One that is busy is not to be avoided by everybody.
-            if not isinstance(error, Unavailable):
-                finder.suspect(found)
-            self.outages.wait(error)
-        elif finder.can_choose and not isinstance(error, BadRequest):
-            # Where there is no other server, the finder raises the error.
-            finder.refuse(found, error)
-        else:
-            raise error
-
-    def end(self, found: Found) -> None:
-        """Say that a server has answered as it should."""
-        self._failures = 0
-        self.outages.end(found.url)
-
-    def _may_recover(self, error: FdssError) -> bool:
-        # A router may know a token by now that the server has changed.
-        is_token = isinstance(error, AuthenticationRequired) and self._backend.finder.can_choose
-        if not (is_token or (error.status == 500 and error.travels)):
-            return False
-        self._failures += 1
-        return self._failures <= FAILURES
-
-
-def _is_well(found: Found) -> bool:
-    """Tell whether a server answers questions."""
-    try:
-        ServerSession(found.url, found.token, HEALTH_TIMEOUT_S).get_json(HEALTH_PATH)
-    except FdssError:
-        return False
-    return True

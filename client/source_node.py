@@ -11,6 +11,7 @@ from fdss.errors import StateRefused
 
 from .formats import Form
 from .formats_blocks import Block, Kinds, Piece, block_of, rebatched
+from .meter import Meter
 from .nodes import POSITION_KEY, State, count_in
 from .shares import Segment, Share
 
@@ -24,7 +25,10 @@ class SourceNode:
 
     Attributes:
         position: Rows that were handed out, 0 to ``len(share)``.
+        meter: Counts them; given before the first is asked for.
     """
+
+    meter: Meter
 
     def __init__(
         self,
@@ -67,14 +71,20 @@ class SourceNode:
                     yield rows, form.of_rows(batch)
 
     def _chunks(self) -> Generator[Chunk, None, None]:
+        meter = self.meter
         for segment in self._share.segments(self.position):
-            chunks = self._backend.chunks(self._select(segment))
+            chunks = meter.chunks(self._backend, self._select(segment))
             try:
-                yield from chunks
+                meter.wait(self.position)
+                for chunk in chunks:
+                    meter.take()
+                    yield chunk
+                    meter.wait(self.position)
             finally:
                 close = getattr(chunks, "close", None)
                 if close is not None:
                     close()
+                meter.stop(self.position)
 
     def _piece(self, chunk: Chunk) -> Piece:
         block = block_of(chunk, self._kinds)

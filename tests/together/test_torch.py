@@ -147,7 +147,7 @@ def test_a_broken_loop_leaves_nothing(dataset: ComposableIterableDataset) -> Non
         assert flat(loader(dataset, workers)) != []
     assert not torch.multiprocessing.active_children()
     for thread in reading_threads():
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
