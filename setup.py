@@ -26,7 +26,7 @@ setup(
         for name, folder in PARTS.items()
         for rest in ((), *((found,) for found in find_packages(folder)))
     ],
-    package_data={"fdss": ["py.typed"]},
+    package_data={"fdss": ["py.typed"], "fdss.web": ["templates/*.html", "static/*"]},
     entry_points={"console_scripts": ["fdss=fdss.cli.main:main"]},
     install_requires=[
         "click>=8.1.8",
@@ -37,6 +37,7 @@ setup(
         "numpy>=1.26",
         "orjson>=3.11.7",
         "platformdirs>=4.2",
+        "prometheus-client>=0.13",
         "pyarrow>=21",
         "pyyaml>=6.0.1",
         "redis>=5.0",

@@ -56,6 +56,8 @@ def _option(setting: Setting) -> click.Option:
         return click.Option(names, is_flag=True, default=False, help=setting.help)
     if setting.kind is dict:
         return click.Option(names, multiple=True, callback=_read_local, **common)
+    if setting.kind is tuple:
+        return click.Option(names, multiple=True, **common)
     kind: Any = setting.kind
     if setting.choices:
         kind = click.Choice(setting.choices, case_sensitive=False)

@@ -22,6 +22,7 @@ class Streamed(Protocol):
     sent_rows: int | None
     sent_bytes: int
     outcome: str
+    failure: str
 
 
 def install_access_log(app: Flask) -> None:

@@ -26,13 +26,16 @@ from fdss.errors import (
     kind_of_status,
 )
 from fdss.gate import install_gate
+from fdss.metrics.counting import install_counting, note_refusal
 from fdss.scrubbing import Scrubber
-from fdss.traffic import Traffic
+from fdss.state import State
 from fdss.views.datasets import datasets_blueprint
 from fdss.views.health import health_blueprint
 from fdss.views.load import load_blueprint
+from fdss.views.metrics import metrics_blueprint
 from fdss.views.openapi import openapi_blueprint
 from fdss.views.places import places_blueprint
+from fdss.views.ready import ready_blueprint
 from fdss.views.rows import rows_blueprint
 from fdss.wire.names import GUARD_HEADERS, JSON, REALM
 
@@ -67,18 +70,18 @@ class _Api(Flask):
         super().add_url_rule(rule, endpoint, view_func, False, **options)
 
 
-def create_app(config: ServerConfig, catalog: Catalog, traffic: Traffic | None = None) -> Flask:
+def create_app(config: ServerConfig, catalog: Catalog, state: State | None = None) -> Flask:
     """Return the application that serves a catalog.
 
     Args:
-        traffic: Where its streams are counted; None for counters of its own.
+        state: What is counted and looked after while it answers; None for a state of its own.
 
     Raises:
         SettingError: The configuration has no token, and does not say ``no_auth`` either.
     """
     if config.auth_token is None and not config.no_auth:
         raise SettingError("A server needs 'auth_token' or 'no_auth'.")
-    traffic = traffic or Traffic.of()
+    state = state or State()
     app = _Api("fdss", static_folder=None, template_folder=None)
     app.json = _Orjson(app)
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
@@ -87,15 +90,18 @@ def create_app(config: ServerConfig, catalog: Catalog, traffic: Traffic | None =
     app.url_map.strict_slashes = True
     install_access_log(app)
     _install_guard_headers(app)
+    install_counting(app, state.meter, state.meter.streamed)
     install_gate(app, config.auth_token)
     _install_errors(app, Scrubber(config))
     for blueprint in (
-        health_blueprint(config, traffic),
+        health_blueprint(config, state.traffic),
         datasets_blueprint(catalog),
-        rows_blueprint(config, catalog, traffic),
+        rows_blueprint(config, catalog, state.traffic),
         load_blueprint(config, catalog),
         places_blueprint(config, catalog),
         openapi_blueprint(),
+        ready_blueprint(state.readiness),
+        metrics_blueprint(state.meter.board, state.lookups()),
     ):
         app.register_blueprint(blueprint)
     return app
@@ -132,6 +138,7 @@ def _install_errors(app: Flask, scrubber: Scrubber) -> None:
 
 
 def _response(error: FdssError, scrubber: Scrubber) -> Response:
+    note_refusal(error.code)
     asked = unquote(request.full_path) + g.get("asked", "")
     body = {field: scrubber.scrubbed(text, asked) for field, text in error.as_json().items()}
     response = jsonify(body)

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from fdss import places
 from fdss.arguments import LoadArguments
-from fdss.backend import Backend, BatchSource
 from fdss.config import ServerConfig
 from fdss.errors import FdssError, Forbidden, UnknownHandle, UnknownLocal
-from fdss.files import make_private
 from fdss.handles import MAX_ARGUMENT_BYTES, HandlesFile, argument_bytes
-from fdss.links import check_links
+from fdss.metrics.server import ServerMeter
+from fdss.openers import Opener, ServedBackend, storage_opener
 from fdss.policy import Grant, Source, grant
 from fdss.recent import Recent
-from fdss.storage import Folder, OpenOptions, open_dataset
+
+#: How long the catalog may be held by others before it counts as held up.
+LOCK_PATIENCE_S = 1.0
 
 logger = logging.getLogger(__name__)
-
-
-class ServedBackend(Backend, BatchSource, Protocol):
-    """What the server reads from: rows, their record batches, and whether they still hold."""
-
-    def is_stale(self, *, at_once: bool = False) -> bool:
-        """Return whether the files changed since they were opened; looks at most once a second.
-
-        Args:
-            at_once: Look now.
-        """
-
-
-Opener = Callable[[Grant, LoadArguments], ServedBackend]
 
 
 @dataclass(frozen=True)
@@ -99,6 +85,7 @@ class Catalog:
         file: Path | None = None,
         run: str | None = None,
         opener: Opener | None = None,
+        meter: ServerMeter | None = None,
     ) -> None:
         """Start empty.
 
@@ -106,14 +93,17 @@ class Catalog:
             file: Where handles are kept over a restart; None forgets them.
             run: Name of the server if other processes belong to it; what they open is listed.
             opener: What opens a dataset; None for storage.
+            meter: What counts loads and indexes; None for one of its own.
         """
+        self._meter = meter or ServerMeter.of()
         self._config = config
         self._file = file
         self._run = run
         self._given_opener = opener
         self._kept = HandlesFile(file, run, config.max_handles) if file else None
-        self._opener = opener or storage_opener(config)
+        self._opener = opener or storage_opener(config, self._meter)
         self._lock = threading.Lock()
+        self._is_replaced = False
         self._entries: Recent[Entry] = Recent(config.max_open, MAX_ARGUMENT_BYTES)
         # Also without a file a handle outlives its dataset's being closed.
         self._known: Recent[LoadArguments] = Recent(config.max_handles, MAX_ARGUMENT_BYTES)
@@ -151,9 +141,31 @@ class Catalog:
                 self.get(handle)
         return [entry for _, entry in sorted(self._entries.items())]
 
+    def trouble(self) -> str | None:
+        """Return why the catalog cannot answer; None if it can."""
+        if not self._lock.acquire(timeout=LOCK_PATIENCE_S):
+            return "the catalog is held up"
+        self._lock.release()
+        try:
+            if self._kept is not None:
+                self._kept.opened()
+        except OSError as error:
+            return f"the handles of this server cannot be read: {error.strerror or 'it failed'}"
+        return None
+
     def under(self, config: ServerConfig) -> Catalog:
         """Return a catalog with another policy, in which stays open what both policies allow."""
-        other = Catalog(config, file=self._file, run=self._run, opener=self._given_opener)
+        other = Catalog(
+            config,
+            file=self._file,
+            run=self._run,
+            opener=self._given_opener,
+            meter=self._meter,
+        )
+        with self._lock:
+            # What is being opened here is counted by nobody: it ends with its last request.
+            self._is_replaced = True
+        self._meter.holds(0)
         for handle, arguments in self._known.items():
             other._known.put(handle, arguments, argument_bytes(arguments))
         for _, entry in self._entries.items():
@@ -211,7 +223,7 @@ class Catalog:
     def _open(self, arguments: LoadArguments, future: Future[Entry]) -> Entry:
         try:
             granted = grant(arguments, self._config)
-            entry = Entry(arguments, granted.source, self._opener(granted, arguments))
+            entry = Entry(arguments, granted.source, self._opened(granted, arguments))
             # Before anybody is told of the handle, who may ask another process for it.
             self._keep(arguments)
         except BaseException as error:
@@ -225,9 +237,21 @@ class Catalog:
         future.set_result(entry)
         return entry
 
+    def _opened(self, granted: Grant, arguments: LoadArguments) -> ServedBackend:
+        begun_s = time.perf_counter()
+        is_open = False
+        try:
+            backend = self._opener(granted, arguments)
+            is_open = True
+        finally:
+            self._meter.loaded(time.perf_counter() - begun_s, is_open=is_open)
+        return backend
+
     def _note(self, entry: Entry) -> None:
         size_bytes = argument_bytes(entry.arguments)
         self._entries.put(entry.handle, entry, size_bytes)
+        if not self._is_replaced:
+            self._meter.holds(len(self._entries))
         self._known.put(entry.handle, entry.arguments, size_bytes)
 
     def _keep(self, arguments: LoadArguments) -> None:
@@ -237,31 +261,3 @@ class Catalog:
             self._kept.add(arguments)
         except OSError as error:
             logger.error("handle %s is not kept over a restart: %s", arguments.handle, error)
-
-
-def storage_opener(config: ServerConfig) -> Opener:
-    """Return what opens granted datasets from this machine's caches and folders."""
-    options = OpenOptions(
-        index_folder=_private(places.index_folder()),
-        datasets_cache=places.datasets_cache(),
-        hub_cache=places.hub_cache(),
-        downloads=config.allow_downloads,
-        builders=config.allow_paths,
-        max_copies=config.max_copies,
-    )
-
-    def opener(granted: Grant, arguments: LoadArguments) -> ServedBackend:
-        is_named = isinstance(granted.location, Folder) and granted.source == "local"
-        if is_named and not config.follow_links:
-            check_links(Path(granted.location.path), arguments.path)
-        return open_dataset(granted.location, arguments, options)
-
-    return opener
-
-
-def _private(folder: Path) -> Path:
-    """Return a folder that holds rows of datasets, closed to other users."""
-    # Where that cannot be done an index is not kept, which storage tells.
-    with suppress(OSError):
-        make_private(folder)
-    return folder

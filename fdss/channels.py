@@ -131,6 +131,9 @@ class StreamChannel(ArrivingChannel):
         if task is not None:
             task.close()
 
+    def note_overdue(self) -> None:
+        """Count what did not arrive in time, where that is counted."""
+
     def say_goodbye(self) -> None:
         """Tell the client, where there is a way to, that it has got all that was to be sent."""
 
@@ -220,6 +223,8 @@ class StreamChannel(ArrivingChannel):
         except FdssError as error:
             # A file is no longer what it was: the client has to see that the body is not whole.
             logger.error("response to %s is cut (%s): %s", self._path, error.code, error)
+            if self._task is not None:
+                self._task.note_failure(error.code)
             self._is_cut = self.will_close = True
             self.total_outbufs_len = 0
             views.close()

@@ -62,6 +62,7 @@ class ServerConfig:
     show_paths: bool = False
     follow_links: bool = False
     local: Mapping[str, Path] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
     cluster: str | None = None
     membership: str | None = field(default=None, repr=False)
     insecure: bool = False
@@ -101,6 +102,8 @@ class ServerConfig:
         _check_cluster(self)
         for name, path in self.local.items():
             _check_local(name, path)
+        if not all(text.strip() for text in self.preload):
+            raise SettingError("Setting 'preload' names datasets; one of them is empty.")
 
     @property
     def row_threads(self) -> int:
@@ -119,6 +122,7 @@ class ServerConfig:
         shown["threads"] = self.row_threads
         shown["membership"] = None if self.membership is None else shown_url(self.membership)
         shown["local"] = ", ".join(f"{name}={path}" for name, path in sorted(self.local.items()))
+        shown["preload"] = ", ".join(self.preload)
         return [f"{key}: {'' if value is None else value}".rstrip() for key, value in shown.items()]
 
 

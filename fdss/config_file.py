@@ -21,7 +21,13 @@ MAX_BYTES = 1 << 20
 #: The router's settings, which it checks itself (``fdss.router.config``).
 ROUTER_SECTION = "router"
 _ANYBODY_WRITES = 0o002
-_TYPE_NAMES = {str: "a string", int: "an integer", bool: "true or false", dict: "a mapping"}
+_TYPE_NAMES = {
+    str: "a string",
+    int: "an integer",
+    bool: "true or false",
+    dict: "a mapping",
+    tuple: "a list of strings",
+}
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def _checked(body: dict[str, Value]) -> dict[str, Any]:
 
 
 def _typed(setting: Setting, value: Value) -> Any:
-    found = value.content
+    found = _texts(value.content) if setting.kind is tuple else value.content
     fits = isinstance(found, setting.kind) and isinstance(found, bool) == (setting.kind is bool)
     if not fits:
         shown = "something else" if setting.key == "auth_token" else repr(found)[:80]
@@ -125,6 +131,13 @@ def _typed(setting: Setting, value: Value) -> Any:
             f"{_TYPE_NAMES[setting.kind]}, found {shown}."
         )
     return found
+
+
+def _texts(content: Any) -> Any:
+    """Return a list of texts, or a single one, as a tuple; anything else as it is."""
+    found = [content] if isinstance(content, str) else content
+    are_texts = isinstance(found, list) and all(isinstance(text, str) for text in found)
+    return tuple(found) if are_texts else content
 
 
 def _local(mapping: dict[str, Any]) -> dict[str, Path]:

@@ -10,7 +10,14 @@ from waitress.task import ThreadedTaskDispatcher
 
 from fdss.errors import TooManyLoads
 from fdss.refusals import Refused
-from fdss.wire.names import AUTH_STATUS_PATH, DATASETS_PATH, HEALTH_PATH, OPENAPI_PATH
+from fdss.wire.names import (
+    AUTH_STATUS_PATH,
+    DATASETS_PATH,
+    HEALTH_PATH,
+    METRICS_PATH,
+    OPENAPI_PATH,
+    READY_PATH,
+)
 
 CONTROL_THREADS = 2
 LOAD_THREADS = 4
@@ -20,7 +27,7 @@ _QUIET = logging.Logger("fdss.lanes", logging.CRITICAL)
 
 #: Paths of pages of rows.
 ROW_PATHS = re.compile(re.escape(DATASETS_PATH) + "/[^/]+/iter/?")
-_QUICK = (HEALTH_PATH, AUTH_STATUS_PATH, OPENAPI_PATH)
+_QUICK = (HEALTH_PATH, AUTH_STATUS_PATH, OPENAPI_PATH, READY_PATH, METRICS_PATH)
 
 
 class Lanes:
@@ -31,7 +38,11 @@ class Lanes:
     """
 
     def __init__(
-        self, row_threads: int, max_loads: int, row_paths: re.Pattern[str] = ROW_PATHS
+        self,
+        row_threads: int,
+        max_loads: int,
+        row_paths: re.Pattern[str] = ROW_PATHS,
+        load_threads: int = LOAD_THREADS,
     ) -> None:
         """Start the threads.
 
@@ -39,13 +50,14 @@ class Lanes:
             row_threads: Threads of the first lane, 1 or more.
             max_loads: Requests that may wait in the third lane; more are refused.
             row_paths: Paths of the requests that go into the first lane.
+            load_threads: Threads of the third lane, 1 or more.
         """
         self._max_loads = max_loads
         self._row_paths = row_paths
         self._rows, self._loads, self._control = (ThreadedTaskDispatcher() for _ in range(3))
         for lane, threads in (
             (self._rows, row_threads),
-            (self._loads, LOAD_THREADS),
+            (self._loads, load_threads),
             (self._control, CONTROL_THREADS),
         ):
             lane.queue_logger = _QUIET

@@ -17,8 +17,10 @@ from fdss.admission import Quota
 from fdss.channels import HIGH_WATER_BYTES, StreamChannel
 from fdss.descriptors import most_connections
 from fdss.errors import TooManyConnections
-from fdss.lanes import ROW_PATHS, Lanes
+from fdss.lanes import LOAD_THREADS, ROW_PATHS, Lanes
 from fdss.listening import BACKLOG
+from fdss.metrics.meter import Meter
+from fdss.metrics.server import ServerMeter
 from fdss.parsing import RequestLimits
 from fdss.secure_channel import SecureChannel
 from fdss.settings import BY_KEY, DEFAULT_IDLE_S, DEFAULT_REQUEST_S, DEFAULT_STALL_S
@@ -36,6 +38,8 @@ REFUSABLE = 64
 REFUSABLE_S = 2.0
 
 MOST_CLEANUP_S = 1.0
+#: How long a client takes none of the bytes it is owed before its connection counts as stalled.
+STALLED_S = 5.0
 
 ADJUSTMENTS = {
     # select() ends the process at the first descriptor above 1,023.
@@ -59,6 +63,7 @@ class Limits:
     Attributes:
         row_threads: Threads that make pages of rows, 1 or more.
         row_paths: Paths of the requests that these threads answer, and no others.
+        load_threads: Threads for what may take long, 1 or more.
         max_body_bytes: Largest body of a request.
         max_loads: Loads and listings that may wait for a thread.
         requests: How large the head of a request may be.
@@ -71,6 +76,7 @@ class Limits:
 
     row_threads: int
     row_paths: re.Pattern[str] = ROW_PATHS
+    load_threads: int = LOAD_THREADS
     max_body_bytes: int = BY_KEY["max_body_bytes"].default
     max_loads: int = BY_KEY["max_loads"].default
     requests: RequestLimits = RequestLimits()
@@ -89,6 +95,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         bound: A listening socket.
         shares: The connections of all workers on that socket; None if there is one process.
         certificates: What TLS connections begin with; None for plain HTTP.
+        meter: What counts connections, and requests that are none; None for one of its own.
     """
 
     channel_class: type[StreamChannel] = StreamChannel
@@ -103,7 +110,9 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         limits: Limits,
         shares: Shares | None = None,
         certificates: Certificates | None = None,
+        meter: Meter | None = None,
     ) -> None:
+        self.meter = meter or ServerMeter.of()
         self._limits = limits
         self._shares = shares
         self._accepts_at = 0.0
@@ -121,7 +130,9 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
             {},
             True,
             bound,
-            dispatcher=Lanes(limits.row_threads, limits.max_loads, limits.row_paths),
+            dispatcher=Lanes(
+                limits.row_threads, limits.max_loads, limits.row_paths, limits.load_threads
+            ),
             adj=Adjustments(
                 threads=limits.row_threads,
                 # It refuses what reaches them, not only what goes beyond.
@@ -210,18 +221,26 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     def maintenance(self, now: float) -> None:
         """Close idle connections, those that are owed bytes and take none, and endless requests."""
         limits = self._limits
-        for channel in list(self.active_channels.values()):
+        channels = list(self.active_channels.values())
+        stalled = 0
+        for channel in channels:
             quiet_s = now - channel.last_activity
             is_left_over = channel.is_one_too_many and now - channel.creation_time > REFUSABLE_S
             if is_left_over or channel.is_overdue(now, limits.request_s):
                 logger.debug("a connection whose request did not arrive in time is closed")
+                channel.note_overdue()
                 self.trigger.pull_trigger(channel.handle_close)
                 continue
             if channel.total_outbufs_len:
                 # A thread that takes long to make a chunk is the server's fault, not the client's.
-                if not channel.is_in_turn and quiet_s > limits.stall_s:
+                if channel.is_in_turn:
+                    continue
+                stalled += quiet_s > min(STALLED_S, limits.stall_s / 2)
+                if quiet_s > limits.stall_s:
+                    self.meter.stalled()
                     logger.info("a client took no byte for %.0f s and is closed", quiet_s)
                     # In the main loop, but outside of its walk over the connections.
                     self.trigger.pull_trigger(channel.handle_close)
             elif not channel.requests and quiet_s > limits.idle_s:
                 channel.will_close = True
+        self.meter.connected(len(channels), stalled)

@@ -43,7 +43,9 @@ class Refusal(ErrorTask):  # type: ignore[misc]
             self.response_headers.append(("Retry-After", str(error.retry_after_s)))
         self.set_close_on_finish()
         self.content_length = len(body)
-        self.write(b"" if getattr(self.request, "command", "") == "HEAD" else body)
+        method = getattr(self.request, "command", "")
+        self.write(b"" if method == "HEAD" else body)
+        self.channel.server.meter.refused(error, method)
 
 
 def error_of(found: Any) -> FdssError:

@@ -15,6 +15,7 @@ from fdss.settings import BY_KEY
 RELOADABLE = (
     "log_level",
     "local",
+    "preload",
     "no_hf",
     "allow_paths",
     "show_paths",

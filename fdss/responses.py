@@ -14,7 +14,7 @@ from typing import Any
 from waitress.task import WSGITask
 
 from fdss.backend import FilePart
-from fdss.wire.body import SENDS_FILES, Chunk
+from fdss.wire.body import BROKEN_OFF, SENDS_FILES, Chunk
 
 #: More than a socket takes at once, so that no part is looked up for nothing.
 MOST_UNREAD_BYTES = 1 << 23
@@ -116,13 +116,14 @@ class StreamTask(WSGITask):  # type: ignore[misc]
     def __init__(self, channel: Any, request: Any) -> None:
         super().__init__(channel, request)
         self._app_iter: Iterable[Chunk] | None = None
+        self._environment: dict[str, Any] = {}
         self._chunks: Iterator[Chunk] = iter(())
 
     def begin(self) -> None:
         """Call the application; its response's head is written with the first chunk."""
         self.start()
-        environment = {**self.get_environment(), SENDS_FILES: True}
-        app_iter = self.channel.server.application(environment, self._start_response)
+        self._environment = {**self.get_environment(), SENDS_FILES: True}
+        app_iter = self.channel.server.application(self._environment, self._start_response)
         self._app_iter = app_iter
         if self.content_length is None and isinstance(app_iter, list) and len(app_iter) == 1:
             self.content_length = len(app_iter[0])
@@ -140,6 +141,10 @@ class StreamTask(WSGITask):  # type: ignore[misc]
             self.set_close_on_finish()
         self.finish()
         return None
+
+    def note_failure(self, code: str) -> None:
+        """Tell the application, before it is told the end, which error broke its body off."""
+        self._environment[BROKEN_OFF] = code
 
     def close(self) -> None:
         """Tell the application that its response is over, finished or not."""

@@ -20,6 +20,7 @@ import orjson
 
 from fdss.channels import VECTORS, StreamChannel
 from fdss.errors import BadRequest
+from fdss.metrics.meter import BROKEN, LATE, PLAIN_HTTP
 from fdss.responses import Views
 from fdss.wire.names import JSON
 
@@ -55,6 +56,11 @@ class SecureChannel(StreamChannel):
         self.unfinished_since_s = time.time()
 
     # ---- the main loop's side
+
+    def note_overdue(self) -> None:
+        """Count a handshake that is not over in time."""
+        if self._shaking:
+            self.server.meter.failed_handshake(LATE)
 
     def readable(self) -> bool:
         """Return whether the main loop has to look for bytes."""
@@ -97,6 +103,7 @@ class SecureChannel(StreamChannel):
         with self.outbuf_lock:
             try:
                 if self._is_new and self._is_plain_http():
+                    self.server.meter.failed_handshake(PLAIN_HTTP)
                     self.handle_close()
                     return
                 self.socket.do_handshake()
@@ -106,6 +113,7 @@ class SecureChannel(StreamChannel):
                 self._wants_write = True
             except (OSError, ValueError) as error:
                 logger.debug("no TLS handshake with %s: %s", self.addr, error)
+                self.server.meter.failed_handshake(BROKEN)
                 self.handle_close()
             else:
                 self._shaking = self._wants_write = False

@@ -16,18 +16,22 @@ from waitress import wasyncore
 
 from fdss.announced import Announced
 from fdss.app import create_app
-from fdss.catalog import Catalog, Opener
+from fdss.catalog import Catalog
+from fdss.checks import Vital, register_checks
 from fdss.claims import handles_file
 from fdss.config import ServerConfig
 from fdss.descriptors import connections_of, raise_limit
 from fdss.entrance import Entrance, open_entrance
+from fdss.expiry import Expiry
 from fdss.listener import Limits, Listener
+from fdss.openers import Opener
 from fdss.parsing import RequestLimits
+from fdss.preloading import Preloading
 from fdss.reloading import Reader, Reloader
 from fdss.shares import Shares
 from fdss.signals import RELOADING, STOPPING, on_hangup, on_signals
+from fdss.state import State
 from fdss.tls.context import Certificates
-from fdss.traffic import Traffic
 from fdss.tuning import tune_process
 
 DRAIN_TICK_S = 0.1
@@ -47,6 +51,8 @@ class Server:
         token: What clients must send; None without authentication.
         banner: Lines that tell the operator how clients get in.
         catalog: The datasets that are open.
+        readiness: Whether requests should be sent here.
+        preloading: Opens those that the settings name, once the server answers.
     """
 
     def __init__(
@@ -70,31 +76,36 @@ class Server:
         entrance = entrance or open_entrance(config)
         self.config, self.banner, self.url = entrance.config, entrance.banner, entrance.url
         self.token = self.config.auth_token
-        self._traffic = shares.traffic if shares else Traffic.of()
-        self._traffic.clear()
+        expiry = Expiry(entrance.identity.cert) if entrance.identity else None
+        self._state = State.of(shares, expiry)
+        self.readiness = self._state.readiness
+        self._stopping = threading.Event()
+        self.preloading = Preloading(lambda: self.catalog)
         try:
             self.catalog = Catalog(
                 self.config,
                 file=handles_file(self.config.host, self.config.port),
                 run=entrance.run if shares else None,
                 opener=opener,
+                meter=self._state.meter,
             )
             self._certificates = Certificates(entrance.identity) if entrance.identity else None
             self._listener = Listener(
-                create_app(self.config, self.catalog, self._traffic),
+                create_app(self.config, self.catalog, self._state),
                 entrance.socket,
                 self._limits(),
                 shares,
                 self._certificates,
+                self._state.meter,
             )
         except BaseException:
             entrance.socket.close()
             raise
-        self._stopping = threading.Event()
         self._in_a_hurry = threading.Event()
         # A signal handler may come upon its own thread here.
         self._waking = threading.RLock()
         self._is_over = False
+        self._register_checks(expiry)
         self._calls: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
 
@@ -107,6 +118,8 @@ class Server:
         channels: dict[int, Any] = self._listener._map
         if self._certificates is not None:
             self._certificates.watch()
+        if not self._stopping.is_set():
+            self.preloading.begin(self.config)
         try:
             while not self._stopping.is_set():
                 _turn(channels, self._listener.patience_s)
@@ -121,6 +134,7 @@ class Server:
             self._stopping.set()
             if self._certificates is not None:
                 self._certificates.stop()
+            self.preloading.stop()
             # This wakes the threads that wait for their client, and tells them it is gone.
             for channel in list(self._listener.active_channels.values()):
                 channel.handle_close()
@@ -158,8 +172,9 @@ class Server:
         """
         self.config, self.token = config, config.auth_token
         self.catalog = self.catalog.under(config)
-        self._listener.application = create_app(config, self.catalog, self._traffic)
+        self._listener.application = create_app(config, self.catalog, self._state)
         self._listener.take_limits(self._limits())
+        self.preloading.begin(config)
         if self._certificates is not None:
             self._certificates.ask()
         logging.getLogger().setLevel(config.log_level)
@@ -207,6 +222,17 @@ class Server:
             request_s=self.config.request_timeout,
             connections=connections_of(self.config.max_connections),
             connections_per_client=self.config.max_connections_per_client,
+        )
+
+    def _register_checks(self, expiry: Expiry | None) -> None:
+        register_checks(
+            self.readiness,
+            Vital(
+                is_stopping=self._stopping.is_set,
+                catalog=lambda: self.catalog.trouble(),
+                preloading=lambda: self.preloading.reason,
+                expiry=expiry,
+            ),
         )
 
     def _is_busy(self) -> bool:

@@ -27,7 +27,8 @@ class Setting:
 
     Attributes:
         key: Name in the configuration file and in ``ServerConfig``.
-        kind: ``str``, ``int``, ``bool`` (a flag without a value) or ``dict`` (NAME=PATH).
+        kind: ``str``, ``int``, ``bool`` (a flag without a value), ``dict`` (NAME=PATH) or
+            ``tuple`` (texts; a flag that is given for each, a list in the file).
         default: Value when neither flag nor file gives one.
         help: What it does, one sentence.
         short: One-letter flag, or empty.
@@ -169,6 +170,14 @@ SETTINGS = (
         {},
         "Serve a dataset on this machine as local/NAME; repeatable.",
         metavar="NAME=PATH",
+    ),
+    Setting(
+        "preload",
+        tuple,
+        (),
+        "Open every split of a dataset at start, by its PATH or PATH=CONFIG, or of all named local "
+        "ones by the word all; repeatable.",
+        metavar="PATH",
     ),
     Setting(
         "cluster",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnContext
 from typing import Any
 
+from fdss.metrics.board import Board
+from fdss.metrics.server import ServerMeter
 from fdss.traffic import Traffic
 
 #: A worker whose main loop has not turned for so long takes no part; it turns once a second.
@@ -25,12 +27,14 @@ class Shares:
         counts: Connections of each worker; -1 while it does not accept any.
         turns: When the main loop of each worker turned last, in seconds of ``time.monotonic``.
         all_traffic: The streams of all workers.
+        board: What all of them count.
         index: The worker that this is the view of.
     """
 
     counts: Any
     turns: Any
     all_traffic: Traffic
+    board: Board
     index: int = 0
 
     @classmethod
@@ -40,12 +44,24 @@ class Shares:
             context.RawArray("q", [_NOBODY] * workers),
             context.RawArray("d", [0.0] * workers),
             Traffic.of(workers, context),
+            ServerMeter.of(workers, context).board,
         )
 
     @property
     def traffic(self) -> Traffic:
         """Return this worker's view of the streams of all."""
         return replace(self.all_traffic, index=self.index)
+
+    @property
+    def meter(self) -> ServerMeter:
+        """Return what this worker counts with."""
+        return ServerMeter(replace(self.board, index=self.index))
+
+    def bury(self) -> None:
+        """Take out what a worker that is no more has left, but what it counted."""
+        self.leave()
+        self.traffic.clear()
+        self.meter.board.end()
 
     def tell(self, count: int) -> None:
         """Tell the others how many connections this worker has now."""

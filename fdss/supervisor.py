@@ -209,7 +209,7 @@ class Supervisor:
         logger.info("worker %d starts again in %.1f s", index, slot.due_s - now)
 
     def _release(self, index: int, slot: Slot) -> None:
-        replace(self._shares, index=index).leave()
+        replace(self._shares, index=index).bury()
         if slot.process is not None:
             slot.process.join()
             slot.process.close()

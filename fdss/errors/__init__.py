@@ -25,6 +25,7 @@ FdssError                       500  internal
 ├── UnsupportedMediaType        415  unsupported-media-type
 ├── HeadersTooLarge             431  headers-too-large
 ├── Unavailable                 503  unavailable
+│   ├── NotReady                503  not-ready
 │   ├── TooManyConnections      503  too-many-connections
 │   ├── TooManyStreams          503  too-many-streams
 │   └── TooManyLoads            503  too-many-loads
@@ -67,6 +68,7 @@ from .answers import (
     MethodNotAllowed as MethodNotAllowed,
     NobodyServes as NobodyServes,
     NotFound as NotFound,
+    NotReady as NotReady,
     PathsDisabled as PathsDisabled,
     SplitNotFound as SplitNotFound,
     TooManyConnections as TooManyConnections,

@@ -178,6 +178,14 @@ class Unavailable(FdssError):
     retry_after_s = 5
 
 
+class NotReady(Unavailable):
+    """The server should be sent no requests yet, or no longer."""
+
+    code = "not-ready"
+    retry_after_s = 2
+    default_hint = "'checks' in the answer says what it waits for"
+
+
 class TooManyConnections(Unavailable):
     """The server, or the client's address, has as many connections as it may have."""
 

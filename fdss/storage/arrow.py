@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -84,6 +85,16 @@ class ArrowBackend:
     def features(self) -> FeaturesJson:
         """Return the HF features as JSON, a name to a feature, in stored order."""
         return features_of(self.schema)
+
+    @property
+    def batch_count(self) -> int:
+        """Return the record batches of the files that rows are read from."""
+        return sum(table.batch_count for table in self._view.tables)
+
+    @property
+    def index_files(self) -> list[Path]:
+        """Return where the indexes of those files are kept, if they could be kept."""
+        return [table.index_file for table in self._view.tables]
 
     def batches(self, selection: Selection) -> Iterator[pa.RecordBatch]:
         """Yield the selected rows in their order, about half a mebibyte or one row a batch.

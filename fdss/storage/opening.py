@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,13 +41,34 @@ def open_dataset(
         DatasetDamaged: Its files cannot be read, or are not whole.
         Forbidden: A row names a media file that is not the dataset's.
     """
-    parts = parse_split(arguments.split)
+    # Before the files are looked for, which may take long.
+    parse_split(arguments.split)
+    return _opened(_found(location, arguments, options), arguments, options)
+
+
+def split_openers(
+    location: Folder | Named, arguments: LoadArguments, options: OpenOptions
+) -> dict[str, Callable[[], ArrowBackend]]:
+    """Return what opens each split of a dataset, by its name; errors as of ``open_dataset``.
+
+    Args:
+        arguments: As there; their split plays no part.
+    """
     found = _found(location, arguments, options)
+    return {
+        name: partial(_opened, found, replace(arguments, split=name), options)
+        for name in found.splits
+    }
+
+
+def _opened(found: Found, arguments: LoadArguments, options: OpenOptions) -> ArrowBackend:
+    parts = parse_split(arguments.split)
     index = IndexOptions(
         options.index_folder / "batches",
         options.force_reindex,
         options.progress,
         options.is_guarded,
+        options.on_indexed,
     )
     fingerprint = partial(fingerprint_of_table, roots=found.roots)
     tables = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class OpenOptions:
         is_guarded: Whether a file that is cut while it is read must not end this process. Where
             it may, stored order is read through memory maps, without a copy.
         max_copies: Most prepared copies of one folder that are kept, each of other data files.
+        on_indexed: Called with the seconds that an index took, for each that had to be built.
     """
 
     index_folder: Path
@@ -48,3 +50,4 @@ class OpenOptions:
     progress: bool = False
     is_guarded: bool = True
     max_copies: int = 16
+    on_indexed: Callable[[float], None] | None = None

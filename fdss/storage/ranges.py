@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import weakref
 from collections.abc import Iterator
 from types import TracebackType
-from weakref import WeakValueDictionary
 
 import pyarrow as pa
 
@@ -42,11 +42,13 @@ class OpenFile:
             ContentChanged: It is not the file that was stamped.
         """
         self.stamp = stamp
-        self.descriptor = -1
         try:
             self.descriptor = os.open(stamp.path, _FLAGS)
         except OSError as exc:
             raise _changed(stamp) from exc
+        # Not in ``__del__``: there another thread still finds the file among those that are open.
+        self._give_back = weakref.finalize(self, os.close, self.descriptor)
+        self._give_back.atexit = False
         self._seeks = threading.Lock()
         self.check()
 
@@ -61,14 +63,10 @@ class OpenFile:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Give the descriptor back."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self.descriptor = -1
+        self._give_back()
 
     def check(self) -> None:
         """Look whether the open file is still as it was.
@@ -182,7 +180,7 @@ class FileRange:
         return self._file
 
 
-_OPEN: WeakValueDictionary[Stamp, OpenFile] = WeakValueDictionary()
+_OPEN: weakref.WeakValueDictionary[Stamp, OpenFile] = weakref.WeakValueDictionary()
 
 
 def _shared(stamp: Stamp) -> OpenFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,12 +39,14 @@ class IndexOptions:
         rebuild: Whether to build anew what is there.
         progress: Whether to show progress on a terminal when building takes long.
         is_guarded: Whether what becomes of a file while it is read must not end this process.
+        on_indexed: Called with the seconds that an index took, for each that had to be built.
     """
 
     folder: Path
     rebuild: bool = False
     progress: bool = False
     is_guarded: bool = True
+    on_indexed: Callable[[float], None] | None = None
 
 
 class Table:
@@ -86,6 +89,16 @@ class Table:
     def files(self) -> tuple[Stamp, ...]:
         """Return the files, in the order of their rows."""
         return self._index.files
+
+    @property
+    def index_file(self) -> Path:
+        """Return where the index is kept, if it could be kept."""
+        return index_path(self._folder, self.files)
+
+    @property
+    def batch_count(self) -> int:
+        """Return the number of record batches."""
+        return len(self.first_rows) - 1
 
     @property
     def cut_files(self) -> list[str]:
@@ -216,9 +229,8 @@ class Table:
 
     def save(self) -> None:
         """Keep the index on disk; where that cannot be done, the next opening builds it again."""
-        path = index_path(self._folder, self.files)
         try:
-            save_index(path, self._index)
+            save_index(self.index_file, self._index)
         except OSError as exc:
             # On Windows an index cannot be replaced while somebody has it mapped: then it is good.
             _LOG.warning("cannot keep the index of %s: %s", self.files[0].name, exc)
@@ -242,12 +254,15 @@ def open_table(
     kept = None if options.rebuild else load_index(index_path(options.folder, stamps), stamps)
     if kept is not None and kept.fingerprint:
         return Table(kept, options.folder, is_guarded=options.is_guarded)
+    begun_s = time.perf_counter()
     index = walked_index(stamps, options.progress)
     table = Table(index, options.folder, is_guarded=options.is_guarded).checked()
     table = table.with_fingerprint(fingerprint(table))
     if not table.is_fresh:
         raise ContentChanged("Files of the dataset changed while it was indexed.")
     table.save()
+    if options.on_indexed is not None:
+        options.on_indexed(time.perf_counter() - begun_s)
     return table
 
 

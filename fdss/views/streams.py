@@ -47,6 +47,7 @@ class RowStream:
         sent_rows: Rows handed over so far; None while an encoding does not show them.
         sent_bytes: Bytes handed over so far.
         outcome: What the access log adds: empty after the last chunk, else why it is not.
+        failure: Code of the error that rows could not be made for; empty if they could.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RowStream:
         self.sent_rows: int | None = 0 if media_type == NDJSON else None
         self.sent_bytes = 0
         self.outcome = "client left early"
+        self.failure = ""
         self._head = head[::-1]
         self._chunks = chunks
         self._rows = rows
@@ -99,5 +101,6 @@ class RowStream:
             raise
         except Exception as error:
             logger.error("rows failed after %d bytes", self.sent_bytes, exc_info=error)
-            self.outcome = f"cut: {error.code if isinstance(error, FdssError) else FdssError.code}"
+            self.failure = error.code if isinstance(error, FdssError) else FdssError.code
+            self.outcome = f"cut: {self.failure}"
             raise StreamCut(self.outcome) from error

@@ -9,6 +9,8 @@ from fdss.backend import FilePart
 
 #: Key of the WSGI environment of a server that sends parts of files by itself.
 SENDS_FILES = "fdss.sends_files"
+#: Key of that environment under which such a server says which error broke a body off.
+BROKEN_OFF = "fdss.broken_off"
 
 Chunk = bytes | memoryview | FilePart
 

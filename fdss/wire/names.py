@@ -14,6 +14,8 @@ LOAD_PATH = "/v1/load"
 HUB_CACHE_PATH = "/v1/cache/hf"
 LOCAL_PATH = "/v1/local"
 OPENAPI_PATH = "/v1/openapi.json"
+READY_PATH = "/v1/ready"
+METRICS_PATH = "/metrics"
 
 # Of the cluster router.
 ROUTER_RESOLVE_PATH = "/api/cluster/dataset_router/resolve"
@@ -22,6 +24,8 @@ ROUTER_PORT = 8765
 NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
+#: Of metrics, in the text format of Prometheus.
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 ROWS_HEADER = "FDSS-Rows"
 POSITION_HEADER = "FDSS-Position"

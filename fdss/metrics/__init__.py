@@ -1,0 +1,1 @@
+"""What servers and routers count, and how it is told to Prometheus."""
