@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,18 @@ import click
 from click.core import ParameterSource
 
 from fdss import tokens
+from fdss.bundles import SCHEME, parse_bundle
 from fdss.errors import FdssError, SettingError
 from fdss.protection import settle_protection
 from fdss.router.config import RouterConfig, RouterFile, config_of, read_router_file
 from fdss.router.membership import Member, checked_base_url
 from fdss.router.names import REGISTRY, registry_file
+from fdss.router.registrations import shown
 from fdss.router.registry import Entry, Registry
 from fdss.router.settings import ROUTER_SETTINGS
 from fdss.settings import Setting
 
+from .given import STDIN, given_token, line_of_stdin
 from .output import print_json, print_lines, printable, table
 
 AUTH_KEYS = ("auth_token", "auth_token_file", "no_auth")
@@ -119,7 +121,7 @@ router.add_command(
 
 
 @router.command()
-@click.argument("url")
+@click.argument("server", metavar="URL|BUNDLE|-")
 @click.option("--label", default="", help="What the server is called.  [default: its URL]")
 @click.option(
     "--token-file",
@@ -129,16 +131,41 @@ router.add_command(
 )
 @click.option("--no-verify-tls", is_flag=True, help="Do not check the server's certificate.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def add(url: str, label: str, token_file: Path | None, no_verify_tls: bool, as_json: bool) -> None:
-    """Add a dataset server to the registry, or replace the one with that URL."""
-    base_url = checked_base_url(url)
-    token = _given_token(token_file)
+def add(
+    server: str, label: str, token_file: Path | None, no_verify_tls: bool, as_json: bool
+) -> None:
+    """Add a dataset server to the registry, or replace the one with that URL.
+
+    It is named by its URL, or by the bundle that fdss bundle prints, which has its token in it;
+    with - the URL or the bundle is read from standard input, past the history of the shell.
+    """
+    base_url, token = _named(server, token_file)
     member = Member(base_url, token, label or base_url, not no_verify_tls, REGISTRY)
     if token and not member.is_private:
         click.echo(
             f"warning: whoever is between this machine and {base_url} can read the token", err=True
         )
     _show(_registry(lambda registry: registry.add(member)), "added", as_json)
+
+
+def _named(server: str, token_file: Path | None) -> tuple[str, str]:
+    """Return the URL and the token of a server that a URL or a bundle names."""
+    is_read = server == STDIN
+    if is_read and str(token_file) == STDIN:
+        raise SettingError("Standard input brings the server or its token, not both.")
+    text = line_of_stdin("URL or bundle") if is_read else server.strip()
+    if not text.startswith(f"{SCHEME}:"):
+        return checked_base_url(text), given_token(token_file)
+    bundle = parse_bundle(text)
+    if bundle.token and token_file is not None:
+        raise SettingError("A bundle has its token in it, so --token-file adds nothing.")
+    if bundle.token and not is_read:
+        click.echo(
+            "warning: the token in the bundle is now in the history of the shell; "
+            "fdss router add - reads a bundle from standard input",
+            err=True,
+        )
+    return checked_base_url(bundle.url), bundle.token or given_token(token_file)
 
 
 @router.command()
@@ -155,7 +182,7 @@ def list_entries(as_json: bool) -> None:
     """List the dataset servers in the registry; tokens are not shown."""
     entries = _registry(lambda registry: registry.entries())
     if as_json:
-        print_json({"servers": [_shown(entry) for entry in entries]})
+        print_json({"servers": [shown(entry) for entry in entries]})
     elif entries:
         rows = [tuple(printable(cell) for cell in _cells(entry)) for entry in entries]
         print_lines(table(("ID", "SERVER_ID", "URL", "LABEL", "TOKEN", "TLS"), rows))
@@ -170,26 +197,11 @@ def _registry(use: Any) -> Any:
         raise SettingError(f"The registry cannot be used: {error}.") from error
 
 
-def _given_token(file: Path | None) -> str:
-    if file is None:
-        return ""
-    token = sys.stdin.readline().strip() if str(file) == "-" else tokens.read_private(file)
-    if not tokens.is_sendable(token):
-        raise SettingError("The token must be one line of visible ASCII characters.")
-    return token
-
-
 def _show(entry: Entry, done: str, as_json: bool) -> None:
     if as_json:
-        print_json({done: _shown(entry)})
+        print_json({done: shown(entry)})
     else:
         print_lines([printable(f"{done} {entry.id}  {entry.member.base_url}")])
-
-
-def _shown(entry: Entry) -> dict[str, Any]:
-    told = entry.as_json()
-    has_token = bool(told.pop("auth_token"))
-    return {**told, "server_id": entry.member.server_id, "has_auth_token": has_token}
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:

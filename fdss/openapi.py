@@ -6,6 +6,7 @@ answered in which form is in ``docs/protocol.md``; the schemas are those of ``fd
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -35,6 +36,9 @@ class Endpoint:
         body: Name of the schema of the request's JSON; empty without a body.
         is_open: Whether it answers without the token.
         streams: Whether the answer is rows, with their headers.
+        text: Media type of an answer that is text, not JSON.
+        is_empty: Whether the answer has status 204 and no body.
+        unready: Name of the schema that an answer of status 503 may have, too.
     """
 
     method: str
@@ -46,20 +50,30 @@ class Endpoint:
     body: str = ""
     is_open: bool = False
     streams: bool = False
+    text: str = ""
+    is_empty: bool = False
+    unready: str = ""
 
     @property
     def statuses(self) -> list[int]:
         """Return every status of the endpoint."""
         gate = () if self.is_open else WITH_TOKEN
-        return sorted({200, *self.refusals, *gate, *ANY_REQUEST})
+        return sorted({self.success, *self.refusals, *gate, *ANY_REQUEST})
+
+    @property
+    def success(self) -> int:
+        """Return the status of an answer that is no error."""
+        return 204 if self.is_empty else 200
 
     def as_json(self) -> Json:
         """Return the operation."""
-        answers = {str(status): _refusal(status) for status in self.statuses if status != 200}
+        answers = {str(status): _refusal(status) for status in self.statuses if status >= 400}
+        if self.unready:
+            answers[str(Unavailable.status)]["content"] = _json_of("Error", self.unready)
         operation: Json = {
             "operationId": f"{self.method.lower()} {self.path}",
             "summary": self.summary,
-            "responses": {"200": self._success(), **answers},
+            "responses": {str(self.success): self._success(), **answers},
         }
         if self.parameters:
             operation["parameters"] = list(self.parameters)
@@ -70,11 +84,15 @@ class Endpoint:
         return operation
 
     def _success(self) -> Json:
+        if self.is_empty:
+            return {"description": "Done", "headers": _headers(names.GUARD_HEADERS)}
         if not self.streams:
             return {
                 "description": "OK",
                 "headers": _headers(names.GUARD_HEADERS),
-                "content": _json_of(self.answer),
+                "content": {self.text: {"schema": {"type": "string"}}}
+                if self.text
+                else _json_of(self.answer),
             }
         return {
             "description": "The rows; fewer than FDSS-Rows have arrived when a stream was cut.",
@@ -128,28 +146,48 @@ ENDPOINTS = (
     Endpoint("GET", names.HUB_CACHE_PATH, "What is in the HuggingFace cache", "HubCache"),
     Endpoint("GET", names.LOCAL_PATH, "The named local datasets", "Locals"),
     Endpoint("GET", names.OPENAPI_PATH, "This description", "Description"),
+    Endpoint(
+        "GET",
+        names.READY_PATH,
+        "Whether requests should be sent here, and why not",
+        "Ready",
+        unready="NotReady",
+    ),
+    Endpoint(
+        "GET",
+        names.METRICS_PATH,
+        "What all processes of the server counted, for Prometheus",
+        "",
+        text=names.METRICS,
+    ),
 )
 
 
 def description() -> Json:
     """Return the OpenAPI 3.1 document of the API."""
+    return document(names.SERVICE, ENDPOINTS, schemas.SCHEMAS)
+
+
+def document(title: str, endpoints: Iterable[Endpoint], named: Json) -> Json:
+    """Return the OpenAPI 3.1 document of endpoints, with the schemas that they name."""
     paths: dict[str, Json] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = endpoint.as_json()
     return {
         "openapi": "3.1.0",
-        "info": {"title": names.SERVICE, "version": names.API_VERSION},
+        "info": {"title": title, "version": names.API_VERSION},
         "security": [{"token": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": schemas.SCHEMAS,
+            "schemas": named,
         },
     }
 
 
-def _json_of(name: str) -> Json:
-    return {names.JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+def _json_of(*schemas_: str) -> Json:
+    told = [{"$ref": f"#/components/schemas/{name}"} for name in schemas_]
+    return {names.JSON: {"schema": told[0] if len(told) == 1 else {"anyOf": told}}}
 
 
 def _headers(values: dict[str, str]) -> Json:
@@ -161,7 +199,7 @@ def _headers(values: dict[str, str]) -> Json:
 
 def _refusal(status: int) -> Json:
     kinds = [kind for kind in error_kinds().values() if kind.travels and kind.status == status]
-    codes = ", ".join(sorted(kind.code for kind in kinds))
+    codes = ", ".join(sorted(kind.code for kind in kinds)) or "bad-gateway"
     headers = _headers(names.GUARD_HEADERS)
     if status == 401:
         headers |= _headers({"WWW-Authenticate": f'Bearer realm="{names.REALM}"'})

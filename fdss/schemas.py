@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fdss.backend import MAX_BLOCK_ROWS, MAX_SEED, MAX_WINDOW_ROWS
-from fdss.errors import error_kinds
+from fdss.errors import NotReady, error_kinds
 from fdss.wire import names
 from fdss.wire.names import MAX_COUNT
 
@@ -14,19 +14,21 @@ Json = dict[str, Any]
 COUNT: Json = {"type": "integer", "minimum": 0}
 #: A header's value is text, also where it is a number.
 DIGITS: Json = {"type": "string", "pattern": "^[0-9]+$"}
-_TEXT: Json = {"type": "string"}
-_FLAG: Json = {"type": "boolean"}
-_FREE: Json = {"type": "object"}
-_MAYBE_TEXT: Json = {"type": ["string", "null"]}
+TEXT: Json = {"type": "string"}
+FLAG: Json = {"type": "boolean"}
+FREE: Json = {"type": "object"}
+MAYBE_TEXT: Json = {"type": ["string", "null"]}
 _MAYBE_COUNT: Json = {"type": ["integer", "null"]}
-_PATTERNS: Json = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+PATTERNS: Json = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
 
 
-def _query(name: str, schema: Json) -> Json:
+def query(name: str, schema: Json) -> Json:
+    """Return a parameter of the query that may be left out."""
     return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _integer(smallest: int, largest: int) -> Json:
+def integer(smallest: int, largest: int) -> Json:
+    """Return the schema of an integer from one to another."""
     return {"type": "integer", "minimum": smallest, "maximum": largest}
 
 
@@ -42,23 +44,23 @@ HANDLE: Json = {
     "required": True,
     "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
 }
-IF_MATCH: Json = {"name": "If-Match", "in": "header", "required": False, "schema": _TEXT}
+IF_MATCH: Json = {"name": "If-Match", "in": "header", "required": False, "schema": TEXT}
 QUERY: tuple[Json, ...] = (
-    _query("position", _integer(0, MAX_COUNT)),
-    _query("limit", _integer(0, MAX_COUNT)),
-    _query("seed", _integer(0, MAX_SEED)),
-    _query("block", _integer(1, MAX_BLOCK_ROWS)),
-    _query("window", _integer(0, MAX_WINDOW_ROWS)),
-    _query("stride", _integer(1, MAX_COUNT)),
-    _query("run", _parts(2, 3)),
-    _query("rows", _parts(2, 3)),
+    query("position", integer(0, MAX_COUNT)),
+    query("limit", integer(0, MAX_COUNT)),
+    query("seed", integer(0, MAX_SEED)),
+    query("block", integer(1, MAX_BLOCK_ROWS)),
+    query("window", integer(0, MAX_WINDOW_ROWS)),
+    query("stride", integer(1, MAX_COUNT)),
+    query("run", _parts(2, 3)),
+    query("rows", _parts(2, 3)),
     {
-        **_query("columns", {"type": "array", "items": _TEXT, "minItems": 1}),
+        **query("columns", {"type": "array", "items": TEXT, "minItems": 1}),
         "style": "form",
         "explode": False,
     },
-    _query("types", {"enum": [names.PLAIN, names.TAGGED]}),
-    _query("compression", {"enum": ["lz4", "zstd"]}),
+    query("types", {"enum": [names.PLAIN, names.TAGGED]}),
+    query("compression", {"enum": ["lz4", "zstd"]}),
 )
 
 ROW_HEADERS: Json = {
@@ -75,7 +77,8 @@ ROW_HEADERS: Json = {
 }
 
 
-def _object(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
+def object_of(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
+    """Return the schema of an object with properties, all of them there but the optional ones."""
     return {
         "type": "object",
         "properties": properties,
@@ -83,80 +86,96 @@ def _object(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
     }
 
 
-def _list(items: Json) -> Json:
+def list_of(items: Json) -> Json:
+    """Return the schema of a list."""
     return {"type": "array", "items": items}
 
 
-_LOAD = _object(
+LOAD = object_of(
     {
         "path": {"type": "string", "minLength": 1},
-        "name": _MAYBE_TEXT,
-        "split": _MAYBE_TEXT,
+        "name": MAYBE_TEXT,
+        "split": MAYBE_TEXT,
         "data_files": {
             "anyOf": [
                 {"type": "null"},
-                _PATTERNS,
-                {"type": "object", "additionalProperties": _PATTERNS},
+                PATTERNS,
+                {"type": "object", "additionalProperties": PATTERNS},
             ]
         },
-        "revision": _MAYBE_TEXT,
+        "revision": MAYBE_TEXT,
     },
     optional=("name", "split", "data_files", "revision"),
 )
 _LINE: Json = {
-    "handle": _TEXT,
+    "handle": TEXT,
     "length": COUNT,
     "source": {"enum": ["local", "path", "hf"]},
-    "load_args": _FREE,
+    "load_args": FREE,
 }
-_SPLITS = _list(_object({"name": _TEXT, "num_examples": _MAYBE_COUNT, "num_bytes": _MAYBE_COUNT}))
-_POLICY = _object(
+SPLITS = list_of(object_of({"name": TEXT, "num_examples": _MAYBE_COUNT, "num_bytes": _MAYBE_COUNT}))
+_POLICY = object_of(
     {
-        "auth_required": _FLAG,
-        "hf_cache_enabled": _FLAG,
-        "allow_paths": _FLAG,
-        "allow_downloads": _FLAG,
+        "auth_required": FLAG,
+        "hf_cache_enabled": FLAG,
+        "allow_paths": FLAG,
+        "allow_downloads": FLAG,
         "local_count": COUNT,
     }
 )
 
+_CHECKS: Json = {
+    "type": "object",
+    "additionalProperties": object_of({"ok": FLAG, "reason": TEXT}),
+}
+
 SCHEMAS: Json = {
-    "Health": _object(
+    "Health": object_of(
         {
             "status": {"const": "ok"},
-            "service": _TEXT,
-            "version": _TEXT,
+            "service": TEXT,
+            "version": TEXT,
             "policy": _POLICY,
-            "load": _object({"streams": COUNT, "bytes_per_s": COUNT}),
+            "load": object_of({"streams": COUNT, "bytes_per_s": COUNT}),
         }
     ),
-    "AuthStatus": _object({"auth_required": _FLAG}),
-    "Handles": _object(
-        {"handles": _list(_object({**_LINE, "fingerprint": _TEXT}, optional=("fingerprint",)))}
+    "AuthStatus": object_of({"auth_required": FLAG}),
+    "Handles": object_of(
+        {"handles": list_of(object_of({**_LINE, "fingerprint": TEXT}, optional=("fingerprint",)))}
     ),
-    "Dataset": _object(
-        {**_LINE, "column_names": _list(_TEXT), "fingerprint": _TEXT, "features": _FREE}
+    "Dataset": object_of(
+        {**_LINE, "column_names": list_of(TEXT), "fingerprint": TEXT, "features": FREE}
     ),
-    "Length": _object({"length": COUNT}),
-    "Load": _LOAD,
-    "HubCache": _object(
+    "Length": object_of({"length": COUNT}),
+    "Load": LOAD,
+    "HubCache": object_of(
         {
-            "cache_root": _MAYBE_TEXT,
-            "datasets": _list(_object({"repo": _TEXT, "configs": _list(_FREE)})),
+            "cache_root": MAYBE_TEXT,
+            "datasets": list_of(object_of({"repo": TEXT, "configs": list_of(FREE)})),
         }
     ),
-    "Locals": _object(
-        {"local": _list(_object({"name": _TEXT, "layout": _MAYBE_TEXT, "splits": _SPLITS}))}
+    "Locals": object_of(
+        {"local": list_of(object_of({"name": TEXT, "layout": MAYBE_TEXT, "splits": SPLITS}))}
     ),
-    "Description": _FREE,
+    "Description": FREE,
+    "Ready": object_of({"ready": {"const": True}, "checks": _CHECKS}),
+    "NotReady": object_of(
+        {
+            "ready": {"const": False},
+            "checks": _CHECKS,
+            "error": TEXT,
+            "code": {"const": NotReady.code},
+            "hint": TEXT,
+        }
+    ),
     "Error": {
-        **_object(
+        **object_of(
             {
                 "error": {"type": "string", "minLength": 1},
                 "code": {
                     "enum": sorted(kind.code for kind in error_kinds().values() if kind.travels)
                 },
-                "hint": _TEXT,
+                "hint": TEXT,
             }
         ),
         "additionalProperties": False,

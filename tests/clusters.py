@@ -33,15 +33,15 @@ from fdss.wire.names import (
 
 FAST = Rhythm(
     health_s=0.2,
-    health_timeout_s=1.0,
+    health_timeout_s=3.0,
     retry_s=0.1,
     refresh_s=0.3,
     cold_refresh_s=0.2,
-    refresh_timeout_s=1.0,
+    refresh_timeout_s=3.0,
 )
 
 
-def eventually(check: Callable[[], object], within_s: float = 15.0) -> None:
+def eventually(check: Callable[[], object], within_s: float = 60.0) -> None:
     """Return once a check holds; fail if it does not in time."""
     tick = threading.Event()
     deadline_s = time.monotonic() + within_s
@@ -62,12 +62,24 @@ class Client:
         with requests.Session() as session:
             session.mount("http://", _FromAddress(self.address))
             return session.get(
-                self.router.url + path, params=parameters, headers=self._headers(), timeout=30
+                self.router.url + path, params=parameters, headers=self._headers(), timeout=60
             )
 
-    def post(self, path: str) -> requests.Response:
-        """Return the answer to a command with the router's token."""
-        return requests.post(self.router.url + path, headers=self._headers(), timeout=30)
+    def post(
+        self, path: str, body: dict[str, Any] | None = None, /, **parameters: str
+    ) -> requests.Response:
+        """Return the answer to a command, and its JSON body, with the router's token."""
+        return requests.post(
+            self.router.url + path,
+            params=parameters,
+            json=body,
+            headers=self._headers(),
+            timeout=60,
+        )
+
+    def delete(self, path: str) -> requests.Response:
+        """Return the answer to the command to remove something, with the router's token."""
+        return requests.delete(self.router.url + path, headers=self._headers(), timeout=60)
 
     def resolve(self, path: str, /, **parameters: str) -> requests.Response:
         """Return the answer to the question for a server."""
@@ -183,7 +195,7 @@ class Redis:
             stderr=subprocess.DEVNULL,
         )
         with redis.Redis.from_url(self.url) as client:
-            eventually(lambda: _answers(client))
+            eventually(lambda: self._answers(client))
 
     def kill(self) -> None:
         """Kill it; everything in it is lost."""
@@ -192,9 +204,9 @@ class Redis:
             self.process.wait()
             self.process = None
 
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
+    def _answers(self, client: redis.Redis) -> bool:
+        assert self.process is not None and self.process.poll() is None, "Redis ended"
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False

@@ -58,16 +58,18 @@ ROWS = 300
 
 @dataclass(frozen=True)
 class Target:
-    """A server, and what it must not tell.
+    """A server or a router, and what it must not tell.
 
     Attributes:
-        names: The named local datasets, which are loaded.
+        description: Of its API, in which what is there is as likely as what is not.
         secrets: Texts that no answer may contain.
+        told: Texts that only the operations of some labels may tell, by text.
     """
 
     url: str
-    names: list[str]
+    description: Json
     secrets: list[str]
+    told: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,17 +98,23 @@ class Found:
 
 
 def attack(
-    target: Target, count: int, *, seed_: int = 0, tell: Callable[[Found], None] | None = None
+    target: Target,
+    count: int,
+    *,
+    seed_: int = 0,
+    run_: int = RUN,
+    tell: Callable[[Found], None] | None = None,
 ) -> Found:
     """Send requests to every endpoint in turn, valid and invalid ones alike.
 
     Args:
         count: Requests, at least.
         seed_: Names the requests.
+        run_: Requests to one endpoint before the next has its turn.
         tell: Called now and then with what was found so far.
     """
     found = Found()
-    schema = schemathesis.openapi.from_dict(_with_what_is_there(target))
+    schema = schemathesis.openapi.from_dict(target.description)
     operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
     with requests.Session() as session:
         session.trust_env = False
@@ -114,7 +122,8 @@ def attack(
             for operation, mode in itertools.product(operations, schemathesis.GenerationMode):
                 # Where nothing is taken nothing can be invalid.
                 with suppress(Unsatisfiable):
-                    _send(operation.as_strategy(generation_mode=mode), run, target, session, found)
+                    strategy = operation.as_strategy(generation_mode=mode)
+                    _send(strategy, (run, run_), target, session, found)
                 if found.sent >= count:
                     return found
             if tell is not None:
@@ -123,7 +132,7 @@ def attack(
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Target]:
+def serving(folder: Path, token: str = TOKEN) -> Iterator[Target]:
     """Serve two small datasets from a folder."""
     from datasets import Dataset
 
@@ -133,26 +142,30 @@ def serving(folder: Path) -> Iterator[Target]:
     ).save_to_disk(str(local["rows"]))
     wide = pa.table({f"column, {n}": list(range(5)) for n in range(30)})
     Dataset(wide).save_to_disk(str(local["wide"]))
-    config = ServerConfig(port=0, auth_token=TOKEN, local=local)
+    config = ServerConfig(port=0, auth_token=token, local=local)
     with Server(config) as server:
         for name in local:
             server.catalog.load(LoadArguments(f"local/{name}"))
         yield Target(
             server.url,
-            sorted(local),
-            [str(folder), folder.name, TOKEN, str(Path(openapi.__file__).parent)],
+            _with_what_is_there(sorted(local)),
+            [str(folder), folder.name, token, str(Path(openapi.__file__).parent)],
         )
 
 
-def _send(strategy: Any, run: int, target: Target, session: requests.Session, found: Found) -> None:
+def _send(
+    strategy: Any, run: tuple[int, int], target: Target, session: requests.Session, found: Found
+) -> None:
+    name, examples = run
+
     @settings(
-        max_examples=RUN,
+        max_examples=examples,
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @seed(run)
+    @seed(name)
     @given(case=strategy)
     def ask(case: Any) -> None:
         headers = {} if found.sent % ARROW_EVERY else {"Accept": ARROW}
@@ -181,9 +194,11 @@ def _ask(case: Any, call: Callable[..., Any], target: Target, found: Found) -> N
     found.sent += 1
     found.longest_s = max(found.longest_s, time.monotonic() - begun_s)
     found.statuses[answer.status_code] += 1
-    if answer.status_code >= 500 and answer.status_code != 503:
+    # A router answers 502 for a server that fails.
+    if answer.status_code >= 500 and answer.status_code not in (502, 503):
         _note(found, f"status {answer.status_code}", case, answer.text[:300])
-    for secret in target.secrets:
+    also = [text for text, labels in target.told.items() if case.operation.label not in labels]
+    for secret in (*target.secrets, *also):
         if secret.encode() in answer.content:
             _note(found, "a secret", case, answer.text[:300])
     try:
@@ -196,24 +211,25 @@ def _note(found: Found, kind: str, case: Any, what: str) -> None:
     found.wrong.setdefault(f"{case.operation.label} {kind}", f"{what} <- {case.as_curl_command()}")
 
 
-def _with_what_is_there(target: Target) -> Json:
+def _with_what_is_there(names: list[str]) -> Json:
     """Return the description, in which what is served is as likely as what is not."""
     description = copy.deepcopy(openapi.description())
-    handles = [LoadArguments(f"local/{name}").handle for name in target.names]
+    handles = [LoadArguments(f"local/{name}").handle for name in names]
     for path in description["paths"].values():
         for parameter in path.get("get", {}).get("parameters", ()):
             if parameter["name"] == "handle":
                 parameter["schema"] = {"enum": handles}
             if parameter["name"] == "columns":
                 known = ["number", "text", "column%2C 1"]
-                parameter["schema"]["items"] = _or_one_of(known, parameter["schema"]["items"])
+                parameter["schema"]["items"] = or_one_of(known, parameter["schema"]["items"])
     fields = description["components"]["schemas"]["Load"]["properties"]
-    fields["path"] = _or_one_of([f"local/{name}" for name in target.names], fields["path"])
-    fields["split"] = _or_one_of(["train", "train[10:20]", "train[:10%]"], fields["split"])
+    fields["path"] = or_one_of([f"local/{name}" for name in names], fields["path"])
+    fields["split"] = or_one_of(["train", "train[10:20]", "train[:10%]"], fields["split"])
     return description
 
 
-def _or_one_of(values: list[str], schema: Json) -> Json:
+def or_one_of(values: list[str], schema: Json) -> Json:
+    """Return the schema of these values, and of what another schema allows."""
     return {"anyOf": [{"enum": values}, schema]}
 
 

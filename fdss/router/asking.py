@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import ssl
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
+import orjson
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import InsecureRequestWarning
 
 from fdss import __version__, tokens
-from fdss.errors import SettingError
+from fdss.errors import BadRequest, SettingError
 from fdss.tls.trust import current_trust, unverified_context
+from fdss.views.sizes import check_size
+from fdss.wire.names import JSON
 
+from .deadlines import Deadline, TimedAdapter
 from .membership import Member
 
 MAX_BODY_BYTES = 32 << 20
 PIECE_BYTES = 1 << 16
 MAX_ERROR_CHARACTERS = 300
+#: Of the JSON of an answer: a value takes many times the memory of its bytes.
+MAX_VALUES = 1 << 21
+MAX_LEVELS = 64
 
 Json = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 class AskFailed(OSError):
@@ -48,58 +57,114 @@ class AskFailed(OSError):
         return self.status is not None and 400 <= self.status < 500 and self.status != 429
 
 
+@dataclass(frozen=True)
+class Ask:
+    """One question to a server.
+
+    Attributes:
+        timeout_s: Most seconds until the whole answer is here.
+        parameters: Of the query.
+        body: JSON that is posted; None for a GET.
+        accept: Media type of the answer.
+        page_bytes: Where an answer in lines is cut; 0 where an answer that large is no answer.
+    """
+
+    path: str
+    timeout_s: float
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    accept: str = JSON
+    page_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of status 200.
+
+    Attributes:
+        is_cut: Whether more would have come after ``page_bytes``.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    is_cut: bool = False
+
+
 class Asker:
-    """A session with one dataset server, for one thread."""
+    """A session with one dataset server, for one thread.
+
+    Attributes:
+        received_bytes: Size of the bodies of all answers so far.
+    """
 
     def __init__(self, member: Member) -> None:
         self._member = member
         self._session = _session(member)
+        self.received_bytes = 0
+        self._deadline = Deadline()
+        self._session.mount("http://", TimedAdapter(self._deadline))
         self._context: ssl.SSLContext | None = None
 
     def get(self, path: str, timeout_s: float) -> Json:
         """Return the JSON object that a path answers with.
 
         Args:
-            timeout_s: Most seconds without a byte, and about the most altogether.
+            timeout_s: Most seconds until the whole answer is here.
 
         Raises:
             AskFailed: No answer came in time, it was too large, or it is none of status 200.
         """
-        return self._ask("GET", path, None, timeout_s)
+        return self._json(Ask(path, timeout_s))
 
     def post(self, path: str, body: Mapping[str, Any], timeout_s: float) -> Json:
         """Return the JSON object that a path answers with to a JSON body; errors as in ``get``."""
-        return self._ask("POST", path, body, timeout_s)
+        return self._json(Ask(path, timeout_s, body=body))
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None, timeout_s: float
-    ) -> Json:
-        deadline_s = time.monotonic() + timeout_s
+    def take(self, ask: Ask) -> Answer:
+        """Return the answer to a question, if it is one of status 200; errors as in ``get``."""
+        self._deadline.begin(ask.timeout_s)
         try:
             self._take_trust()
             response = self._session.request(
-                method,
-                self._member.base_url + path,
-                json=body,
-                headers=_authorization(self._member),
-                timeout=timeout_s,
+                "GET" if ask.body is None else "POST",
+                self._member.base_url + ask.path,
+                params=ask.parameters,
+                json=ask.body,
+                headers={"Accept": ask.accept, **_authorization(self._member)},
+                timeout=ask.timeout_s,
                 allow_redirects=False,
                 stream=True,
             )
             with contextlib.closing(response):
-                answer = _answer(response, deadline_s)
-        except requests.RequestException as error:
+                is_good = response.status_code == 200
+                answer = _answer(response, ask.page_bytes if is_good else 0)
+                self.received_bytes += len(answer.body)
+        except AskFailed:
+            raise
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise AskFailed(_reason(error)) from error
         except SettingError as error:
-            raise AskFailed(error.message) from error
-        if response.status_code != 200:
-            raise _refused(path, response.status_code, answer)
+            # Without its words: they name a file of this machine.
+            _tell_untrusted(error.message)
+            raise AskFailed(
+                "the router's own certificates cannot be used; its log has the details"
+            ) from error
+        if not is_good:
+            raise _refused(ask.path, response.status_code, _parsed(answer.body))
+        return answer
+
+    def _json(self, ask: Ask) -> Json:
+        answer = _parsed(self.take(ask).body)
         if not isinstance(answer, dict):
-            raise AskFailed(f"{path} did not answer a JSON object", response.status_code)
+            raise AskFailed(
+                f"{ask.path} did not answer a JSON object, or one with more or deeper values than "
+                "the router takes",
+                200,
+            )
         return answer
 
     def _take_trust(self) -> None:
@@ -114,28 +179,16 @@ class Asker:
             context = self._context or unverified_context()
         if context is not self._context:
             self._context = context
-            self._session.mount("https://", _ContextAdapter(context))
+            self._session.mount("https://", TimedAdapter(self._deadline, context))
 
 
-class _ContextAdapter(HTTPAdapter):
-    """Connections that are verified with one context, and nothing else."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(pool_connections=1, pool_maxsize=2)
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> Any:
-        host, _ = super().build_connection_pool_key_attributes(request, True, None)
-        return host, {"ssl_context": self._context, "cert_reqs": self._context.verify_mode}
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave the connection as the context makes it."""
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Look at no redirect: asked not to follow it, ``requests`` still reads it to its end."""
 
 
 def _session(member: Member) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update(
@@ -161,24 +214,48 @@ def token_of(member: Member) -> str:
         return ""
 
 
+@lru_cache(maxsize=1)
+def _tell_untrusted(message: str) -> None:
+    """Log why no server can be verified; once, as all of them are asked again and again."""
+    logger.error("no https server can be asked: %s", message)
+
+
 def _authorization(member: Member) -> dict[str, str]:
     # Looked up each time: a server that starts anew may have a new one.
     token = token_of(member)
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _answer(response: requests.Response, deadline_s: float) -> Any:
+def _answer(response: requests.Response, page_bytes: int) -> Answer:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        # A few bytes could become any number of them.
+        raise AskFailed("it answered compressed, which it was not asked to", response.status_code)
     body = bytearray()
-    for piece in response.iter_content(PIECE_BYTES):
+    most_bytes = page_bytes or MAX_BODY_BYTES
+    for piece in response.raw.stream(PIECE_BYTES, decode_content=False):
         body += piece
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > most_bytes:
+            if page_bytes:
+                return Answer(response.headers, _whole_lines(body, page_bytes), is_cut=True)
             raise AskFailed(f"it answered more than {MAX_BODY_BYTES:,} bytes")
-        if time.monotonic() > deadline_s:
-            raise AskFailed("it answered too slowly")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+    return Answer(response.headers, bytes(body))
+
+
+def _whole_lines(body: bytearray, most_bytes: int) -> bytes:
+    return bytes(body[: body.rfind(b"\n", 0, most_bytes) + 1])
+
+
+def _parsed(body: bytes) -> Any:
+    """Return the value of a JSON text; None if it is none, or larger than an answer may be."""
+    # There is one of them before every value but a first one.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         return None
+    try:
+        value = orjson.loads(body)
+        check_size(value, most_levels=MAX_LEVELS, most_items=2 * MAX_VALUES)
+    except (orjson.JSONDecodeError, BadRequest):
+        return None
+    return value
 
 
 def _refused(path: str, status: int, answer: Any) -> AskFailed:
@@ -196,11 +273,12 @@ def _shown(text: object) -> str:
 
 def _reason(error: BaseException) -> str:
     """Return the operating system's or the transport's words for what lies at the bottom."""
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
     deepest: BaseException | None = error
     while deepest is not None:
+        if isinstance(deepest, (requests.Timeout, TimeoutError)):
+            return "no answer in time"
         if isinstance(deepest, OSError) and deepest.strerror:
             return str(deepest.strerror)
         last, deepest = deepest, deepest.__cause__ or deepest.__context__
-    return str(last)[:MAX_ERROR_CHARACTERS] or type(last).__name__
+    # What the server sent may stand in it.
+    return _shown(str(last)) or type(last).__name__

@@ -75,6 +75,10 @@ class Collector:
         for watch in self._watched():
             watch.wake()
 
+    def look(self) -> None:
+        """Look at the memberships again at once."""
+        self._loop.wake()
+
     def check(self, server_id: str) -> None:
         """Ask for the health of one server at once."""
         with self._lock:
@@ -104,7 +108,7 @@ class Collector:
             try:
                 self._known[place] = membership.members()
             except OSError as error:
-                self._failed(place, str(error))
+                self._failed(place, error)
             else:
                 if self._errors.pop(place, None):
                     logger.warning("the members of the cluster are known again")
@@ -116,10 +120,11 @@ class Collector:
         self._adjust(members)
         return min([COLLECT_S, *(membership.every_s for membership in self._memberships)])
 
-    def _failed(self, place: int, error: str) -> None:
+    def _failed(self, place: int, error: OSError) -> None:
         if place not in self._errors:
             logger.error("who belongs to the cluster is not known now, those known stay: %s", error)
-        self._errors[place] = error
+        # What a caller is told names no file.
+        self._errors[place] = error.strerror or str(error)
 
     def _trusted(self, members: Mapping[str, Member]) -> dict[str, Member]:
         trusted = {}

@@ -7,11 +7,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fdss.arguments import LoadArguments
 
 from .knowledge import Server
+from .offers import splits_of, text_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,10 @@ class Alarm:
         self._lock = threading.Lock()
         self._reported: dict[str, str] = {}
 
+    def __len__(self) -> int:
+        """Return how many there are now."""
+        return len(self._reported)
+
     def look(self, servers: Iterable[Server]) -> None:
         """Report what is new and what is over."""
         found = {f"{c.path} {c.split}": str(c) for c in conflicts(servers)}
@@ -77,8 +83,8 @@ def _told(servers: list[Server]) -> Iterator[Conflict]:
     hashes: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for server in servers:
         for path, entry in server.offer.local.items() if server.offer else ():
-            meta_hash = entry.get("meta_hash")
-            if isinstance(meta_hash, str):
+            meta_hash = text_of(entry.get("meta_hash"))
+            if meta_hash is not None:
                 hashes[path][f"meta {meta_hash}"].append(server.server_id)
     for path, found in sorted(hashes.items()):
         if len(found) > 1:
@@ -89,7 +95,7 @@ def _loaded(servers: list[Server]) -> Iterator[Conflict]:
     contents: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for server in servers:
         for path, split in _splits(server):
-            fingerprint = server.fingerprint_of(LoadArguments(path, split=split).handle)
+            fingerprint = server.fingerprint_of(_handle(path, split))
             if fingerprint is not None:
                 contents[path, split][fingerprint].append(server.server_id)
     for (path, split), found in sorted(contents.items()):
@@ -97,12 +103,15 @@ def _loaded(servers: list[Server]) -> Iterator[Conflict]:
             yield Conflict(path, split, _sorted(found))
 
 
+@lru_cache(maxsize=1 << 16)
+def _handle(path: str, split: str) -> str:
+    return LoadArguments(path, split=split).handle
+
+
 def _splits(server: Server) -> Iterator[tuple[str, str]]:
     for path, entry in server.offer.local.items() if server.offer else ():
-        told = entry.get("splits")
-        for split in told if isinstance(told, list) else ():
-            if isinstance(split, dict) and isinstance(split.get("name"), str):
-                yield path, split["name"]
+        for split in splits_of(entry):
+            yield path, split
 
 
 def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:

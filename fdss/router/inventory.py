@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from fdss.errors import AuthenticationRequired
+
 from .asking import token_of
 from .conflicts import conflicts
 from .knowledge import Knowledge, Server, Tally
-from .offers import arguments_of
+from .offers import arguments_of, configs_of, number_of, splits_of, text_of
 
 Json = dict[str, Any]
 
@@ -53,7 +55,9 @@ def _server(server: Server, now_s: float) -> Json:
         "verify_tls": member.verify_tls,
         "loopback": member.is_loopback,
         "has_auth_token": bool(token_of(member)),
+        "token": _token_state(server),
         "healthy": server.is_healthy is True,
+        "latency_s": server.latency_s,
         "suspected": server.suspected_until_s > now_s,
         "policy": {
             "hf_cache_enabled": server.policy.hub,
@@ -70,6 +74,14 @@ def _server(server: Server, now_s: float) -> Json:
         "health_checks": _tally(server.health),
         "dataset_refreshes": _tally(server.refresh),
     }
+
+
+def _token_state(server: Server) -> str:
+    """Return ``set`` or ``none``; where it is not what is wanted, ``refused`` or ``missing``."""
+    has_token = bool(token_of(server.member))
+    if server.refresh.last_status == AuthenticationRequired.status:
+        return "refused" if has_token else "missing"
+    return "set" if has_token else "none"
 
 
 def _departed(server: Server) -> Json:
@@ -112,13 +124,15 @@ def _datasets(servers: list[Server]) -> Iterator[Json]:
     for server in servers:
         if not server.is_healthy or server.offer is None:
             continue
+        server_id = server.server_id
         for entry in _offered(server):
             key = entry["dataset_id"], entry["name"]
             known = found.setdefault(key, entry)
-            if server.server_id not in known["server_ids"]:
-                known["server_ids"].append(server.server_id)
-            hashes = {*known["meta_hashes"], *entry["meta_hashes"]}
-            known["meta_hashes"] = sorted(hashes)
+            # Its servers come one after another.
+            if known["server_ids"][-1:] != [server_id]:
+                known["server_ids"].append(server_id)
+            if known["meta_hashes"] != entry["meta_hashes"]:
+                known["meta_hashes"] = sorted({*known["meta_hashes"], *entry["meta_hashes"]})
     yield from found.values()
 
 
@@ -126,39 +140,36 @@ def _offered(server: Server) -> Iterator[Json]:
     offer = server.offer
     assert offer is not None
     for path, entry in offer.local.items():
-        hashes = [entry["meta_hash"]] if isinstance(entry.get("meta_hash"), str) else []
+        meta_hash = text_of(entry.get("meta_hash"))
+        hashes = [] if meta_hash is None else [meta_hash]
         columns = entry.get("features")
         yield _dataset(path, None, "local", entry, hashes) | {
             "column_names": list(columns) if isinstance(columns, Mapping) else None
         }
     for entry in offer.cached.values():
-        for config in entry.get("configs") or ():
-            if isinstance(config, dict):
-                yield _dataset(entry["repo"], config.get("config"), "hf", config, [])
+        for config in configs_of(entry):
+            yield _dataset(entry["repo"], config["config"], "hf", config, [])
     for entry in offer.loaded:
         arguments = arguments_of(entry)
         if arguments is not None and entry.get("source") == "path":
-            length = entry.get("length")
+            length = number_of(entry.get("length"))
             yield _dataset(arguments.path, arguments.name, "path", {}, []) | {"length": length}
 
 
-def _dataset(path: str, name: Any, source: str, told: Mapping[str, Any], hashes: list[str]) -> Json:
-    splits = told.get("splits")
-    rows = {
-        split["name"]: split.get("num_examples")
-        for split in (splits if isinstance(splits, list) else ())
-        if isinstance(split, dict) and isinstance(split.get("name"), str)
-    }
-    counted = [count for count in rows.values() if isinstance(count, int)]
+def _dataset(
+    path: str, name: str | None, source: str, told: Mapping[str, Any], hashes: list[str]
+) -> Json:
+    rows = splits_of(told)
+    counted = [count for count in rows.values() if count is not None]
     return {
         "dataset_id": path,
         "name": name,
         "source": source,
         "load_args": {"path": path, **({"name": name} if name else {})},
-        "length": sum(counted) if len(counted) == len(rows) and rows else None,
+        "length": number_of(sum(counted)) if len(counted) == len(rows) and rows else None,
         "splits": rows,
         "column_names": None,
-        "size_bytes": told.get("size_bytes"),
+        "size_bytes": number_of(told.get("size_bytes")),
         "meta_hashes": hashes,
         "server_ids": [],
     }

@@ -26,7 +26,11 @@ WARM_PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class Tally:
-    """How often something was asked, and how that went; times are seconds since the epoch."""
+    """How often something was asked, and how that went; times are seconds since the epoch.
+
+    Attributes:
+        last_status: HTTP status of the last answer, if that was a failure; or None.
+    """
 
     total: int = 0
     failed: int = 0
@@ -34,12 +38,13 @@ class Tally:
     last_at_s: float | None = None
     last_good_at_s: float | None = None
     last_error: str | None = None
+    last_status: int | None = None
 
     def passed(self, now_s: float) -> Tally:
         """Return the tally after an answer."""
         return Tally(self.total + 1, self.failed, 0, now_s, now_s, None)
 
-    def missed(self, now_s: float, error: str) -> Tally:
+    def missed(self, now_s: float, error: str, status: int | None = None) -> Tally:
         """Return the tally after a failure."""
         return Tally(
             self.total + 1,
@@ -48,6 +53,7 @@ class Tally:
             now_s,
             self.last_good_at_s,
             error,
+            status,
         )
 
 
@@ -72,6 +78,7 @@ class Server:
 
     Attributes:
         is_healthy: Whether its last health check passed; None before the first.
+        latency_s: How long that took; None if it failed.
         offer: Its last good answers; None before the first.
         suspected_until_s: On the monotonic clock; 0.0 if it was never suspected.
         complaints: When each of the last clients that it failed said so, on the monotonic clock.
@@ -81,6 +88,7 @@ class Server:
 
     member: Member
     is_healthy: bool | None = None
+    latency_s: float | None = None
     health: Tally = field(default_factory=Tally)
     refresh: Tally = field(default_factory=Tally)
     policy: Policy = field(default_factory=Policy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -67,6 +68,7 @@ class Membership(Protocol):
         """Release what it holds."""
 
 
+@lru_cache(maxsize=1 << 12)
 def server_id_of(base_url: str) -> str:
     """Return 12 hex digits that name the server at a URL."""
     return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:12]

@@ -20,6 +20,8 @@ INVENTORY_PATH = f"{CLUSTER_PATH}/dataset_inventory"
 SERVERS_PATH = f"{CLUSTER_PATH}/dataset_servers"
 REFRESH_PATH = f"{SERVERS_PATH}/refresh"
 PROXY_PATH = f"{CLUSTER_PATH}/dataset_server_proxy"
+REGISTRY_PATH = "/api/dataset-servers/user"
+BASE_PROXY_PATH = "/api/dataset-server/proxy"
 
 REGISTRY = "registry"
 MDNS = "mdns"
@@ -73,3 +75,13 @@ def shown_url(url: str) -> str:
 def proxy_path(server_id: str, question: str) -> str:
     """Return the path that puts a question to one server of the cluster."""
     return f"{PROXY_PATH}/{server_id}/{question}"
+
+
+def bundle_path(server_id: str) -> str:
+    """Return the path that gives the bundle of one server of the cluster."""
+    return f"{SERVERS_PATH}/{server_id}/bundle"
+
+
+def entry_path(entry_id: str) -> str:
+    """Return the path of one entry of the registry."""
+    return f"{REGISTRY_PATH}/{entry_id}"

@@ -8,6 +8,10 @@ from typing import Any, TypeGuard
 
 from fdss.arguments import LoadArguments
 from fdss.errors import BadParameter
+from fdss.wire.names import MAX_COUNT
+
+#: A name that is longer is left out, with what it names.
+MOST_CHARACTERS = 1_000
 
 Json = Mapping[str, Any]
 
@@ -91,10 +95,9 @@ class Offer:
     def has_cached(self, path: str, name: str | None, split: str | None = None) -> bool:
         """Return whether a Hub dataset is cached: a configuration, and a split of it if told."""
         told = self.cached.get(path.lower(), {})
-        configs = _named(told.get("configs"), "config")
         return any(
             name in (None, config["config"]) and (split is None or _has_split(config, split))
-            for config in configs
+            for config in configs_of(told)
         )
 
     def has_loaded(self, handle: str) -> bool:
@@ -105,12 +108,12 @@ class Offer:
 def _fingerprints(local: Mapping[str, Json], loaded: tuple[Json, ...]) -> Iterator[tuple[str, str]]:
     for path, entry in local.items():
         for split in _named(entry.get("splits"), "name"):
-            fingerprint = split.get("fingerprint")
-            if isinstance(fingerprint, str) and fingerprint:
+            fingerprint = text_of(split.get("fingerprint"))
+            if fingerprint is not None:
                 yield LoadArguments(path, split=split["name"]).handle, fingerprint
     for entry in loaded:
-        fingerprint = entry.get("fingerprint")
-        if isinstance(fingerprint, str) and fingerprint:
+        fingerprint = text_of(entry.get("fingerprint"))
+        if fingerprint is not None:
             yield entry["handle"], fingerprint
 
 
@@ -123,19 +126,41 @@ def _has_split(described: Json, split: str) -> bool:
 def arguments_of(entry: Json) -> LoadArguments | None:
     """Return the load arguments of a handle that a server told; None if they are malformed."""
     try:
-        return LoadArguments.from_json(dict(_object(entry.get("load_args"))))
+        told = LoadArguments.from_json(dict(_object(entry.get("load_args"))))
     except BadParameter:
         return None
+    return told if all(map(_is_name, (told.path, told.name or "", told.split))) else None
+
+
+def configs_of(entry: Json) -> list[dict[str, Any]]:
+    """Return the configurations of a cached dataset that a server told; odd ones are left out."""
+    return _named(entry.get("configs"), "config")
+
+
+def splits_of(described: Json) -> dict[str, int | None]:
+    """Return the rows of each split that a server told; None for a number that is none."""
+    splits = _named(described.get("splits"), "name")
+    return {split["name"]: number_of(split.get("num_examples")) for split in splits}
+
+
+def text_of(value: Any) -> str | None:
+    """Return one short line that a server told; None for everything else, and for an empty one."""
+    return value if value and _is_name(value) else None
+
+
+def number_of(value: Any) -> int | None:
+    """Return a number that a server told, 0 to ``MAX_COUNT``; None for everything else."""
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
 
 
 def _named(entries: Any, field_name: str) -> list[dict[str, Any]]:
-    """Return the objects in a list that have a text under a name."""
+    """Return the objects in a list that have a name: one short line that can be seen."""
     found = entries if isinstance(entries, list) else []
-    return [
-        entry
-        for entry in found
-        if isinstance(entry, dict) and isinstance(entry.get(field_name), str)
-    ]
+    return [entry for entry in found if isinstance(entry, dict) and _is_name(entry.get(field_name))]
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MOST_CHARACTERS and value.isprintable()
 
 
 def _object(value: Any) -> Json:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import secrets
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from fdss import tokens
 from fdss.errors import NotFound, SettingError
 from fdss.files import make_private, read_regular, write_whole
 from fdss.locking import locked
@@ -42,7 +45,7 @@ class Entry:
 
 
 class RegistryDamaged(OSError):
-    """The registry cannot be understood; it was set aside."""
+    """The registry cannot be understood; it stays as it is until somebody adds a server."""
 
 
 class Registry:
@@ -56,7 +59,7 @@ class Registry:
         """Return what is in the file; nothing if there is none.
 
         Raises:
-            RegistryDamaged: It is not what it should be, and was set aside as ``*.corrupt``.
+            RegistryDamaged: It is not what it should be.
             OSError: It cannot be read.
         """
         try:
@@ -66,17 +69,22 @@ class Registry:
         try:
             return _entries(json.loads(text))
         except (ValueError, RecursionError) as error:
-            raise self._set_aside(error) from error
+            # Who asks the router is told the reason, but not where the file is.
+            raise RegistryDamaged(
+                errno.EINVAL, f"the registry cannot be understood ({error})", str(self.path)
+            ) from error
 
     def add(self, member: Member) -> Entry:
         """Add a server, in place of one with the same URL, and return its entry.
+
+        A file that cannot be understood is kept aside as ``*.corrupt``.
 
         Raises:
             OSError: The file cannot be written.
         """
         make_private(self.path.parent)
         with locked(self._lock):
-            entries = self._sound_entries()
+            entries = self._entries_or_none()
             same = [entry for entry in entries if entry.member.base_url == member.base_url]
             added = Entry(same[0].id if same else secrets.token_hex(4), member)
             others = [entry for entry in entries if entry not in same]
@@ -88,11 +96,12 @@ class Registry:
 
         Raises:
             NotFound: None has that name, or several have.
+            RegistryDamaged: The file is not what it should be.
             OSError: The file cannot be written.
         """
         make_private(self.path.parent)
         with locked(self._lock):
-            entries = self._sound_entries()
+            entries = self.entries()
             found = [entry for entry in entries if named.rstrip("/") in _names(entry)]
             if len(found) != 1:
                 what = "several servers have" if found else "no server has"
@@ -107,21 +116,24 @@ class Registry:
     def _lock(self) -> Path:
         return self.path.with_name(f".{self.path.name}.lock")
 
-    def _sound_entries(self) -> list[Entry]:
+    def _entries_or_none(self) -> list[Entry]:
         try:
             return self.entries()
         except RegistryDamaged as error:
-            logger.error("%s", error)
+            logger.error("%s; it is kept as %s, and a new one begun", error, self._set_aside())
             return []
 
     def _write(self, entries: list[Entry]) -> None:
         text = json.dumps([entry.as_json() for entry in entries], indent=2)
         write_whole(self.path, [f"{text}\n".encode()], durable=True)
 
-    def _set_aside(self, error: Exception) -> RegistryDamaged:
-        aside = self.path.with_name(f"{self.path.name}.corrupt")
+    def _set_aside(self) -> Path:
+        """Give the file a name that nothing has yet: it may hold what nobody else has."""
+        endings = chain([""], map("-{}".format, count(1)))
+        places = (self.path.with_name(f"{self.path.name}.corrupt{ending}") for ending in endings)
+        aside = next(place for place in places if not place.exists())
         os.replace(self.path, aside)
-        return RegistryDamaged(f"{self.path} cannot be understood ({error}); it is now {aside}")
+        return aside
 
 
 class RegistryMembership:
@@ -131,24 +143,24 @@ class RegistryMembership:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._known: list[Member] = []
-        self._is_damaged = False
+        self._is_told = False
 
     def members(self) -> list[Member]:
-        """Return them; those known before stay when the file is damaged, until there is a new one.
+        """Return them.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be read, or understood.
         """
-        if self._is_damaged and not self._registry.path.exists():
-            return self._known
-        try:
-            self._known = [entry.member for entry in self._registry.entries()]
-            self._is_damaged = False
-        except RegistryDamaged:
-            self._is_damaged = True
-            raise
-        return self._known
+        members = [entry.member for entry in self._registry.entries()]
+        if not self._is_told and any(member.auth_token for member in members):
+            self._is_told = True
+            self._tell_of_mode()
+        return members
+
+    def _tell_of_mode(self) -> None:
+        path = self._registry.path
+        if tokens.is_exposed(path):
+            logger.warning("%s holds tokens and may be used by other users: chmod 600", path)
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

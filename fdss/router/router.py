@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from fdss.errors import NotFound
 
-from .asking import Asker, Json
 from .balance import Balance
 from .candidates import Question
 from .collecting import Collector, Trust
@@ -18,7 +18,11 @@ from .conflicts import Alarm
 from .inventory import inventory, server_list
 from .knowledge import Knowledge, Server
 from .membership import Member, Membership
+from .names import REGISTRY, registry_file
 from .probing import Prober
+from .proxy import Proxy
+from .registrations import Registrations
+from .registry import Registry
 from .resolving import Resolver
 from .watching import Rhythm, Watch
 
@@ -26,18 +30,27 @@ logger = logging.getLogger(__name__)
 
 
 class Router:
-    """Knows a cluster from ``start`` to ``close``, and answers questions about it."""
+    """Knows a cluster from ``start`` to ``close``, and answers questions about it.
+
+    Attributes:
+        knowledge: What it knows of each server.
+        proxy: Asks members for others.
+        registry: The servers that an operator has added.
+    """
 
     def __init__(
         self,
         memberships: Sequence[Membership],
         trust: Trust | None = None,
         rhythm: Rhythm | None = None,
+        *,
+        is_guarded: bool = False,
     ) -> None:
         """Take what says who belongs to the cluster; nothing is asked yet.
 
         Args:
             memberships: Earlier ones win; closed with the router.
+            is_guarded: Whether only those with its token can ask it.
         """
         self._started_at_s = time.time()
         self._rhythm = rhythm or Rhythm()
@@ -46,6 +59,11 @@ class Router:
         self._prober = Prober(self.knowledge, self._look_for_conflicts)
         self._resolver = Resolver(self.knowledge, self._prober, Balance(self.knowledge))
         self._collector = Collector(memberships, self.knowledge, trust or Trust(), self._watch)
+        self._registry = Registry(registry_file())
+        self.proxy = Proxy(self.member)
+        self.registry = Registrations(
+            self._registry, self.member, self._collector.look, is_guarded=is_guarded
+        )
 
     def start(self) -> None:
         """Begin to know."""
@@ -93,24 +111,32 @@ class Router:
         """Return the servers, without tokens."""
         return server_list(self.knowledge)
 
-    def ask(self, server_id: str, path: str, timeout_s: float) -> Json:
-        """Return what a server answers itself, within a time.
+    @property
+    def conflicts(self) -> int:
+        """Return how many names stand for different rows, as was last seen."""
+        return len(self._alarm)
+
+    def member(self, server_id: str) -> Member:
+        """Return a member of the cluster, also one that was registered a moment ago.
 
         Raises:
-            NotFound: No member has that id.
-            AskFailed: It does not answer.
+            NotFound: No member has that id, or it is registered no more.
         """
-        server = self.knowledge.get(server_id)
-        if server is None:
+        known = self.knowledge.get(server_id)
+        try:
+            entries = self._registry.entries()
+        except OSError:
+            entries = None
+        for entry in entries or ():
+            if entry.member.server_id == server_id:
+                token = entry.member.auth_token or (known.member.auth_token if known else "")
+                return replace(entry.member, auth_token=token)
+        if known is None or (entries is not None and known.member.source == REGISTRY):
             raise NotFound(
-                f"No server of the cluster has the id {server_id!r}.",
+                f"No server of the cluster has the id {server_id[:80]!r}.",
                 hint="fdss cluster servers lists them",
             )
-        asker = Asker(server.member)
-        try:
-            return asker.get(path, timeout_s)
-        finally:
-            asker.close()
+        return known.member
 
     def _watch(self, member: Member) -> Watch:
         return Watch(member, self.knowledge, self._rhythm, self._look_for_conflicts)

@@ -12,6 +12,7 @@ from typing import Any
 
 from waitress import wasyncore
 
+from fdss.expiry import Expiry
 from fdss.listener import Limits, Listener
 from fdss.signals import RELOADING, STOPPING, on_signals
 from fdss.tls.context import Certificates
@@ -22,13 +23,17 @@ from .collecting import Trust
 from .config import RouterConfig
 from .entrance import open_entrance
 from .membership import Membership
+from .metrics import vitals_of
 from .names import INVENTORY_PATH, MDNS, REFRESH_PATH, REGISTRY, SERVERS_PATH, registry_file
 from .redis_members import RedisMembership
 from .registry import Registry, RegistryMembership
 from .router import Router
+from .turns import TURNS
 from .watching import Rhythm
 
 ANSWERING_THREADS = 4
+#: Threads of the page and of questions to servers, which may take only some of them.
+OTHER_THREADS = TURNS + 4
 #: What needs no answer of a server, and so never waits behind what does.
 FROM_MEMORY = re.compile(
     "|".join(map(re.escape, (ROUTER_RESOLVE_PATH, INVENTORY_PATH, SERVERS_PATH, REFRESH_PATH)))
@@ -60,28 +65,35 @@ class RouterServer:
         entrance = open_entrance(config.entrance)
         self.url, self.token, self.banner = entrance.url, entrance.token, entrance.banner
         self._drain_s = entrance.config.drain_timeout
+        self._stopping = threading.Event()
         try:
             self.router = Router(
                 memberships_of(config),
                 Trust(config.servers_token, config.entrance.insecure),
                 rhythm,
+                is_guarded=self.token is not None,
             )
             self._certificates = Certificates(entrance.identity) if entrance.identity else None
+            expiry = Expiry(entrance.identity.cert) if entrance.identity else None
+            app = create_router_app(self.router, self.token, expiry)
+            vitals = vitals_of(app)
+            vitals.readiness.register("running", self._stopping_reason)
             self._listener = Listener(
-                create_router_app(self.router, self.token),
+                app,
                 entrance.socket,
                 Limits(
                     row_threads=ANSWERING_THREADS,
                     row_paths=FROM_MEMORY,
+                    load_threads=OTHER_THREADS,
                     idle_s=entrance.config.idle_timeout,
                     request_s=entrance.config.request_timeout,
                 ),
                 certificates=self._certificates,
+                meter=vitals.meter,
             )
         except BaseException:
             entrance.socket.close()
             raise
-        self._stopping = threading.Event()
         self._waking = threading.RLock()
         self._is_over = False
         self._thread: threading.Thread | None = None
@@ -146,6 +158,9 @@ class RouterServer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _stopping_reason(self) -> str | None:
+        return "the router is stopping" if self._stopping.is_set() else None
 
     def _is_busy(self) -> bool:
         return any(

@@ -19,6 +19,9 @@ from .loops import Loop
 from .membership import Member
 from .offers import Load, Offer, Policy
 
+#: Its own: a program may have seeded the one of the module.
+_RANDOM = random.Random()
+
 logger = logging.getLogger(__name__)
 
 
@@ -92,10 +95,12 @@ class Watch:
             asker.close()
 
     def _check_health(self) -> float:
+        begun_s = time.perf_counter()
         try:
             health = self._askers[0].get(HEALTH_PATH, self._rhythm.health_timeout_s)
         except AskFailed as error:
-            return self._failed(str(error))
+            return self._failed(error)
+        latency_s = time.perf_counter() - begun_s
         self._failures = 0
         policy, load = Policy.from_health(health), Load.from_health(health)
         before = self._knowledge.get(self.member.server_id)
@@ -103,6 +108,7 @@ class Watch:
             lambda server: replace(
                 server,
                 is_healthy=True,
+                latency_s=latency_s,
                 health=server.health.passed(time.time()),
                 policy=policy,
                 load=load,
@@ -112,20 +118,21 @@ class Watch:
             logger.info("%s is healthy", self._shown)
             self._refresh.wake()
         # Routers and servers that start together need not stay in step.
-        return self._rhythm.health_s * random.uniform(0.9, 1.1)
+        return self._rhythm.health_s * _RANDOM.uniform(0.9, 1.1)
 
-    def _failed(self, reason: str) -> float:
+    def _failed(self, error: AskFailed) -> float:
         before = self._knowledge.get(self.member.server_id)
         self._change(
             lambda server: replace(
                 suspected(server, self._knowledge.now_s()),
                 is_healthy=False,
+                latency_s=None,
                 load=None,
-                health=server.health.missed(time.time(), reason),
+                health=server.health.missed(time.time(), str(error), error.status),
             )
         )
         if before is not None and before.is_healthy is not False:
-            logger.warning("%s is down: %s", self._shown, reason)
+            logger.warning("%s is down: %s", self._shown, error)
         pause_s = self._rhythm.retry_s * 2.0 ** min(self._failures, 10)
         self._failures += 1
         return min(pause_s, self._rhythm.health_s)
@@ -142,7 +149,7 @@ class Watch:
                 for path in (LOCAL_PATH, HUB_CACHE_PATH, DATASETS_PATH)
             ]
         except AskFailed as error:
-            return self._kept(str(error))
+            return self._kept(error)
         offer = Offer.from_answers(*answers)
         self._change(
             lambda server: replace(server, offer=offer, refresh=server.refresh.passed(time.time()))
@@ -150,13 +157,15 @@ class Watch:
         self._on_news()
         return self._rhythm.refresh_s
 
-    def _kept(self, reason: str) -> float:
+    def _kept(self, error: AskFailed) -> float:
         before = self._knowledge.get(self.member.server_id)
         self._change(
-            lambda server: replace(server, refresh=server.refresh.missed(time.time(), reason))
+            lambda server: replace(
+                server, refresh=server.refresh.missed(time.time(), str(error), error.status)
+            )
         )
         if before is not None and not before.refresh.consecutive_failed:
-            logger.warning("%s does not tell what it offers: %s", self._shown, reason)
+            logger.warning("%s does not tell what it offers: %s", self._shown, error)
         return self._rhythm.cold_refresh_s
 
     def _change(self, change: Callable[[Server], Server]) -> None:

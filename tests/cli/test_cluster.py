@@ -189,7 +189,7 @@ def test_started_router_answers_and_ends(
         process.send_signal(number)
 
         log = process.stderr.read()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert "stopped" in log
         assert server.token is not None
         assert server.token not in log

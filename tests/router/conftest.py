@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from clusters import FAST, Client, MakePeer, Peer, Redis, Route, Serve, handler_of, register
+from ports import free_port
 
 from fdss.config import ServerConfig
 from fdss.router.config import RouterConfig
@@ -97,10 +97,9 @@ def redis_server() -> Iterator[Redis]:
     """Start a Redis on a free port."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    running = Redis(port)
-    running.start()
-    yield running
-    running.kill()
+    running = Redis(free_port())
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()

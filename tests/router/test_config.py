@@ -14,6 +14,7 @@ from fdss.errors import SettingError
 from fdss.hosts import is_loopback
 from fdss.places import router_token_file
 from fdss.router.config import RouterConfig, config_of, read_router_file
+from fdss.router.entrance import open_entrance
 from fdss.router.names import default_config_file
 from fdss.router.serving import RouterServer
 from fdss.wire.names import AUTH_STATUS_PATH, HEALTH_PATH
@@ -123,8 +124,10 @@ def test_routers_that_start_at_once_share_one_token(home: Path) -> None:
     found: list[str | None] = []
 
     def start() -> None:
-        with RouterServer(RouterConfig(ServerConfig(port=0))) as router:
-            found.append(router.token)
+        # Where the token is settled; whole applications are made one at a time in a process.
+        entrance = open_entrance(ServerConfig(port=0))
+        found.append(entrance.token)
+        entrance.socket.close()
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
@@ -138,8 +141,8 @@ def test_routers_that_start_at_once_share_one_token(home: Path) -> None:
 def test_health_is_open(home: Path) -> None:
     """Whoever balances routers may ask for health without a token."""
     with RouterServer(RouterConfig(ServerConfig(port=0))) as router:
-        health = requests.get(router.url + HEALTH_PATH, timeout=10).json()
-        auth = requests.get(router.url + AUTH_STATUS_PATH, timeout=10).json()
+        health = requests.get(router.url + HEALTH_PATH, timeout=60).json()
+        auth = requests.get(router.url + AUTH_STATUS_PATH, timeout=60).json()
 
     assert (health["status"], health["service"]) == ("ok", "fdss-router")
     assert auth == {"auth_required": True}

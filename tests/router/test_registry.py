@@ -48,6 +48,23 @@ def test_file_is_private(registry: Registry) -> None:
     assert registry.path.parent.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.only_on("linux", "darwin")
+def test_file_that_others_may_read_is_told(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A router warns once of tokens that others may read; a server that is added mends it."""
+    registry.add(Member(URL, "secret"))
+    registry.path.chmod(0o644)
+    membership = RegistryMembership(registry)
+
+    membership.members()
+    membership.members()
+
+    assert caplog.text.count("chmod 600") == 1 and "secret" not in caplog.text
+    registry.add(Member(URL, "secret"))
+    assert registry.path.stat().st_mode & 0o777 == 0o600
+
+
 def test_same_url_is_replaced(registry: Registry) -> None:
     """Adding a URL again keeps its id and replaces the rest."""
     first = registry.add(Member(URL, "old"))
@@ -104,32 +121,33 @@ def test_entry_of_older_versions_is_read(registry: Registry) -> None:
         "\x00",
     ],
 )
-def test_broken_file_is_set_aside(registry: Registry, text: str) -> None:
-    """A file that cannot be understood is kept beside, reported, and makes room for a new one."""
+def test_broken_file_stays_until_a_server_is_added(
+    registry: Registry, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that cannot be understood is reported as often as it is read, then kept aside."""
     registry.path.parent.mkdir()
     registry.path.write_text(text, "utf-8")
 
-    with pytest.raises(RegistryDamaged, match="corrupt"):
-        registry.entries()
+    for use in (registry.entries, registry.entries, lambda: registry.remove("one")):
+        with pytest.raises(RegistryDamaged, match="cannot be understood"):
+            use()
+    added = registry.add(Member(URL))
 
     aside = registry.path.with_name("registry.json.corrupt")
     assert aside.read_text("utf-8") == text
-    assert registry.entries() == []
+    assert registry.entries() == [added]
+    assert str(aside) in caplog.text
 
 
-def test_members_stay_while_the_file_is_damaged(registry: Registry) -> None:
-    """After a damaged file was set aside, the members known before stay until it is written."""
-    registry.add(Member(URL))
-    membership = RegistryMembership(registry)
-    known = membership.members()
-    registry.path.write_text("broken", "utf-8")
+def test_file_that_was_kept_aside_is_never_replaced(registry: Registry) -> None:
+    """Each broken file is kept under a name of its own."""
+    registry.path.parent.mkdir()
+    for text in ("one", "two", "three"):
+        registry.path.write_text(text, "utf-8")
+        registry.add(Member(URL))
 
-    with pytest.raises(RegistryDamaged):
-        membership.members()
-
-    assert membership.members() == known
-    registry.add(Member("http://other.example:1"))
-    assert [member.base_url for member in membership.members()] == ["http://other.example:1"]
+    kept = sorted(registry.path.parent.glob("*.corrupt*"))
+    assert [file.read_text("utf-8") for file in kept] == ["one", "two", "three"]
 
 
 def test_entries_added_at_once_are_all_kept(registry: Registry) -> None:

@@ -115,8 +115,8 @@ def test_router_itself_speaks_tls(home: Path, tmp_path: Path) -> None:
         contextlib.closing(requests.Session()) as session,
     ):
         url = router.url + HEALTH_PATH
-        answer = session.get(url, timeout=10, verify=str(certified.ca))
-        plain = session.get(url.replace("https:", "http:"), timeout=10)
+        answer = session.get(url, timeout=60, verify=str(certified.ca))
+        plain = session.get(url.replace("https:", "http:"), timeout=60)
 
     assert router.url.startswith("https:")
     assert (answer.status_code, plain.status_code) == (200, 400)

@@ -42,7 +42,7 @@ def test_slow_server_does_not_keep_the_router_cold(route: Route, peer: MakePeer)
     slow.silent.clear()
     client = route(rhythm=Rhythm(health_timeout_s=60.0))
 
-    eventually(lambda: client.resolve("a/b").status_code == 200, within_s=5.0)
+    eventually(lambda: client.resolve("a/b").status_code == 200, within_s=30.0)
 
     assert client.chosen("a/b") == sound.url
     slow.silent.set()
@@ -187,10 +187,11 @@ def test_registry_that_breaks_loses_nobody(
     registry_file().write_text("{broken", "utf-8")
 
     eventually(lambda: client.get(INVENTORY_PATH).json()["last_servers_collect_error"])
-    eventually(lambda: registry_file().with_name(registry_file().name + ".corrupt").exists())
     assert client.chosen("local/s") == server.url
-    assert "cannot be understood" in caplog.text
+    assert "cannot be understood" in caplog.text and str(registry_file()) in caplog.text
+    assert str(registry_file()) not in client.get(INVENTORY_PATH).text
     register(server.url, server.token)
+    assert registry_file().with_name(registry_file().name + ".corrupt").exists()
     eventually(lambda: not client.get(INVENTORY_PATH).json()["last_servers_collect_error"])
 
 
@@ -225,7 +226,7 @@ def test_loop_outlives_a_turn_that_fails() -> None:
 
     eventually(lambda: len(turns) >= 2)
     loop.stop()
-    loop.join(10.0)
+    loop.join(60.0)
 
 
 def _server(client: Client) -> dict[str, Any]:
