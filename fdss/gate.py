@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Flask, request
 
 from fdss import tokens
@@ -13,7 +15,9 @@ from fdss.wire.names import AUTH_STATUS_PATH, HEALTH_PATH
 OPEN_PATHS = frozenset({HEALTH_PATH, AUTH_STATUS_PATH})
 
 
-def install_gate(app: Flask, token: str | None) -> None:
+def install_gate(
+    app: Flask, token: str | None, is_page: Callable[[], bool] = lambda: False
+) -> None:
     """Let no request but those to open paths pass without the token.
 
     Unknown paths are behind the gate too, so without the token nothing tells which ones exist.
@@ -22,12 +26,15 @@ def install_gate(app: Flask, token: str | None) -> None:
 
     Args:
         token: What requests must carry; None lets everybody in.
+        is_page: Whether the present request is for a page, which has a gate of its own.
     """
     failures = Failures()
 
     @app.before_request
     def check_token() -> None:
         failures.tell_due()
+        if is_page():
+            return
         if token is None:
             check_site(request.headers)
             return

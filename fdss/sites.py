@@ -37,15 +37,24 @@ def check_site(headers: Headers) -> None:
     """
     if not any(name in headers for name in BROWSER_HEADERS):
         return
+    check_origin(headers)
     host = headers.get("Host", "")
-    site = headers.get("Sec-Fetch-Site", "none")
-    origin = headers.get("Origin")
-    if site not in OWN_SITES or (origin is not None and _host_of_origin(origin) != host.lower()):
-        raise CrossSiteRefused("A page of another site must not ask this server.")
     if not is_own_name(_name_in(host)):
         raise CrossSiteRefused(
             f"A browser asks for {host[:80]!r}, a name that another site may have."
         )
+
+
+def check_origin(headers: Headers) -> None:
+    """Let pass what no page under another name than the one that is asked for has sent.
+
+    Raises:
+        CrossSiteRefused: The browser says that one has.
+    """
+    site = headers.get("Sec-Fetch-Site", "none")
+    origin, host = headers.get("Origin"), headers.get("Host", "")
+    if site not in OWN_SITES or (origin is not None and _host_of_origin(origin) != host.lower()):
+        raise CrossSiteRefused("A page of another site must not ask this server.")
 
 
 def is_own_name(name: str) -> bool:

@@ -7,6 +7,8 @@ from flask import Blueprint, Flask, Response
 from fdss.access import install_access_log
 from fdss.expiry import Expiry
 from fdss.gate import install_gate
+from fdss.web import install_web
+from fdss.web.guard import is_page
 from fdss.wire.names import API_VERSION, AUTH_STATUS_PATH, HEALTH_PATH, OPENAPI_PATH
 
 from .answers import install_errors, json_answer
@@ -45,6 +47,7 @@ def create_router_app(router: Router, token: str | None, expiry: Expiry | None =
         proxy_blueprint(router),
     ):
         app.register_blueprint(blueprint)
+    install_web(app, router, token)
     # After all others, which it counts.
     install_vitals(app, router, expiry)
     return app
