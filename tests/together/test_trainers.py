@@ -364,20 +364,9 @@ def test_the_example_of_a_trainer(
     assert_whole_epochs(before + after, ROWS)
 
 
-#: Ends where the example ends, without an interpreter's end: there torch with gloo aborts now and
-#: then ("terminate called without an active exception"), also when it is the only library.
-RANK = """
-import os, runpy, sys
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
-os._exit(0)
-"""
-
-
 def test_the_example_of_ranks(run_example: Run, tmp_path: Path) -> None:
     """Three ranks go on where two have stopped, with every row once."""
-    rank = tmp_path / "rank.py"
-    rank.write_text(RANK, "utf-8")
+    rank = Path(__file__).parents[1] / "rank.py"
     ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     options = ["--workers=0", "--save-every=6", f"--split=train[:{EVEN_ROWS}]"]
     for count, more in (("2", ["--stop-after=8", "--ids=before"]), ("3", ["--ids=after"])):
