@@ -27,14 +27,16 @@ ROWS = 300
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make temporary folders appear in a folder that can be looked at."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    for variable in ("TMPDIR", "TEMP", "TMP"):
-        monkeypatch.setenv(variable, str(folder))
-    return folder
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make temporary folders appear in a folder that can be looked at.
+
+    Its path is short: workers of a DataLoader put sockets there, whose names are bounded.
+    """
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        for variable in ("TMPDIR", "TEMP", "TMP"):
+            monkeypatch.setenv(variable, folder)
+        yield Path(folder)
 
 
 def test_demo_shows_every_step(run_fdss: Run, temporary: Path) -> None:
