@@ -9,10 +9,10 @@ from urllib.parse import unquote
 import orjson
 from flask import Flask, Response, current_app, g, jsonify, request
 from flask.json.provider import JSONProvider
-from flask.typing import RouteCallable
 from werkzeug.exceptions import HTTPException
 
 from fdss.access import install_access_log, shown_path
+from fdss.application import Application
 from fdss.catalog import Catalog
 from fdss.config import ServerConfig
 from fdss.errors import (
@@ -55,21 +55,6 @@ class _Orjson(JSONProvider):
         return Response(orjson.dumps(args[0] if args else kwargs), mimetype=JSON)
 
 
-class _Api(Flask):
-    """An application that answers to nothing but what its endpoints name."""
-
-    def add_url_rule(
-        self,
-        rule: str,
-        endpoint: str | None = None,
-        view_func: RouteCallable | None = None,
-        provide_automatic_options: bool | None = None,
-        **options: Any,
-    ) -> None:
-        """Add a rule without an answer to OPTIONS, which no client of ours asks."""
-        super().add_url_rule(rule, endpoint, view_func, False, **options)
-
-
 def create_app(config: ServerConfig, catalog: Catalog, state: State | None = None) -> Flask:
     """Return the application that serves a catalog.
 
@@ -82,12 +67,8 @@ def create_app(config: ServerConfig, catalog: Catalog, state: State | None = Non
     if config.auth_token is None and not config.no_auth:
         raise SettingError("A server needs 'auth_token' or 'no_auth'.")
     state = state or State()
-    app = _Api("fdss", static_folder=None, template_folder=None)
+    app = Application("fdss", config.max_body_bytes)
     app.json = _Orjson(app)
-    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
-    # A redirect to a tidier path would answer before the gate does.
-    app.url_map.merge_slashes = False
-    app.url_map.strict_slashes = True
     install_access_log(app)
     _install_guard_headers(app)
     install_counting(app, state.meter, state.meter.streamed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response
 
 from fdss.access import install_access_log
+from fdss.application import Application
 from fdss.expiry import Expiry
 from fdss.gate import install_gate
 from fdss.web import install_web
@@ -31,12 +32,7 @@ def create_router_app(router: Router, token: str | None, expiry: Expiry | None =
         token: What clients must send; None lets everybody in, who then get no tokens either.
         expiry: When its certificate expires; None without TLS.
     """
-    app = Flask("fdss.router", static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    # A redirect to a tidier path would answer before the gate does.
-    app.url_map.merge_slashes = False
-    app.url_map.strict_slashes = True
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app = Application("fdss.router", MAX_BODY_BYTES)
     install_access_log(app)
     install_gate(app, token, is_page)
     install_errors(app)
