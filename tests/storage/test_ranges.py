@@ -1,4 +1,4 @@
-"""A file that is sent is open once for all who send of it, and never for one alone."""
+"""A file that is sent is open once for all who send of it, for as long as one of them does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_file_that_is_given_up_is_not_handed_to_another(
     stamp: Stamp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A body that begins in the moment in which the last one ends gets all of the file."""
-    close, found = os.close, []
+    close = os.close
+    found: list[bytes] = []
 
     def close_slowly(descriptor: int) -> None:
         close(descriptor)
