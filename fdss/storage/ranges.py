@@ -15,7 +15,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from fdss.errors import ContentChanged
+from fdss.errors import ContentChanged, DatasetDamaged
 
 from .maps import IS_LINUX, map_of
 from .stamps import Stamp
@@ -147,6 +147,7 @@ class FileRange:
 
         Raises:
             ContentChanged: The file is not the file that was opened.
+            DatasetDamaged: It cannot be asked.
         """
         file = self._opened()
         if not IS_LINUX:
@@ -161,9 +162,13 @@ class FileRange:
 
         Raises:
             ContentChanged: The file is not the file that was opened, or ends before.
-            OSError: It cannot be read.
+            DatasetDamaged: It cannot be read.
         """
-        return memoryview(self._opened().read(self._offset, min(count, self._length))).cast("B")
+        file = self._opened()
+        try:
+            return memoryview(file.read(self._offset, min(count, self._length))).cast("B")
+        except OSError as exc:
+            raise _unreadable(self._stamp, exc) from exc
 
     def pieces(self) -> Iterator[memoryview]:
         """Yield all of the bytes, a quarter of a mebibyte at a time; raises what ``first`` does."""
@@ -174,9 +179,13 @@ class FileRange:
             rest = rest.after(len(piece))
 
     def _opened(self) -> OpenFile:
-        if self._file is None:
-            self._file = _shared(self._stamp)
-        self._file.check()
+        try:
+            if self._file is None:
+                self._file = _shared(self._stamp)
+            self._file.check()
+        except OSError as exc:
+            # While it is sent, an error of the socket would be the client's doing.
+            raise _unreadable(self._stamp, exc) from exc
         return self._file
 
 
@@ -193,3 +202,7 @@ def _shared(stamp: Stamp) -> OpenFile:
 
 def _changed(stamp: Stamp) -> ContentChanged:
     return ContentChanged(f"File {stamp.name!r} changed after the dataset was opened.")
+
+
+def _unreadable(stamp: Stamp, error: OSError) -> DatasetDamaged:
+    return DatasetDamaged(f"File {stamp.name!r} cannot be read: {error.strerror}.")

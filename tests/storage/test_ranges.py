@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fdss.errors import DatasetDamaged
 from fdss.storage.ranges import FileRange
 from fdss.storage.stamps import Stamp
 
@@ -42,3 +44,17 @@ def test_file_that_is_given_up_is_not_handed_to_another(
     monkeypatch.setattr(os, "close", close_slowly)
     assert sent(stamp) == CONTENT
     assert found == [b"", CONTENT]
+
+
+@pytest.mark.parametrize("read", [FileRange.first, FileRange.mapped])
+def test_file_that_cannot_be_read_is_no_fault_of_who_reads(
+    stamp: Stamp, read: Callable[[FileRange], object]
+) -> None:
+    """What the system says against reading names the file; it is no error of a connection."""
+    body = FileRange(stamp, 0, len(CONTENT))
+    body.first()
+    assert body._file is not None
+    body._file.close()
+
+    with pytest.raises(DatasetDamaged, match=r"'data\.arrow' cannot be read"):
+        read(body)
