@@ -86,7 +86,10 @@ def media_type(response: requests.Response) -> str:
 
 
 def _redirected(response: requests.Response, asked: str) -> PageForeign:
-    target = urlsplit(response.headers.get("Location", ""))
+    try:
+        target = urlsplit(response.headers.get("Location", ""))
+    except ValueError:
+        target = urlsplit("nowhere")
     # The query may hold a token.
     shown = _clean(urlunsplit((target.scheme, target.netloc, target.path, "", "")))
     return PageForeign(

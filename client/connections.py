@@ -192,6 +192,13 @@ def _use_context(manager: PoolManager, context: ssl.SSLContext) -> None:
     manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": Pool}
 
 
+class Session(requests.Session):
+    """A session that leaves the bodies of redirects alone."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Look at no redirect: asked not to follow it, ``requests`` still reads it to its end."""
+
+
 def answered(
     session: requests.Session, request: requests.Request, timeout_s: float
 ) -> requests.Response:

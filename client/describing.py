@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fdss.backend import Backend
+from fdss.errors import NotIndexable
 
 from .board import Board
 from .distributing import Distributing
@@ -82,6 +83,20 @@ class Describing(Distributing):
     def __len__(self) -> int:
         """Return the number of rows that come out, or its estimate (``length_estimate``)."""
         return self._lengths.estimate(self._pipeline.input_rows, steps=not self._outputs_are_places)
+
+    def __getitem__(self, index: object) -> NoReturn:
+        """Refuse to pick a row by its number, with or without torch.
+
+        Raises:
+            NotIndexable: Always.
+        """
+        asked = repr(index) if isinstance(index, int | str | slice) else type(index).__name__
+        raise NotIndexable(
+            f"dataset[{asked}]: rows come in order, by iteration, and are not picked.",
+            hint="skip(n) begins behind n rows, and next(iter(dataset.skip(n))) is one; "
+            "take(n), slice(start, end) and select(indices) give a part, "
+            "select_columns(names) columns",
+        )
 
     def get_length_stats(self) -> dict[str, Any]:
         """Return what is known of the length: the mode, the counts, the estimate."""

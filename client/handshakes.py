@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,7 +106,8 @@ def _certificate_fault(url: str, error: ssl.SSLCertVerificationError, is_direct:
 
 def _name_fault(url: str, shown: dict[str, Any]) -> Fault:
     host = urlsplit(url).hostname or ""
-    names = [repr(name[:MAX_NAME_CHARACTERS]) for _, name in shown.get("subjectAltName", ())]
+    told = [_written(*name) for name in shown.get("subjectAltName", ())]
+    names = [repr(name[:MAX_NAME_CHARACTERS]) for name in told]
     listed = ", ".join(names[:MAX_NAMES])
     if len(names) > MAX_NAMES:
         listed += f" and {len(names) - MAX_NAMES} more"
@@ -114,6 +117,13 @@ def _name_fault(url: str, shown: dict[str, Any]) -> Fault:
         "name the server in the URL as its certificate does, or on the server:"
         f" fdss tls renew {flag} {host}",
     )
+
+
+def _written(kind: str, name: str) -> str:
+    """Return a name of a certificate as people write it: OpenSSL shortens no address."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(name)) if kind == "IP Address" else name
+    return name
 
 
 def _time_fault(shown: dict[str, Any], *, is_early: bool) -> Fault:

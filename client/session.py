@@ -23,7 +23,7 @@ from fdss.tls.trust import current_trust, unverified_context
 from fdss.tokens import TOKEN_VARIABLE
 
 from .answers import error_of, json_of
-from .connections import BreakableAdapter, Hold, answered, context_of
+from .connections import BreakableAdapter, Hold, Session, answered, context_of
 from .failures import Attempt, reason_of
 
 READ_TIMEOUT_S = 60.0
@@ -204,7 +204,7 @@ class ServerSession:
         return session or self._sessions.setdefault(process, self._new_session())
 
     def _new_session(self) -> requests.Session:
-        session = requests.Session()
+        session = Session()
         session.trust_env = False
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.headers.update(

@@ -25,7 +25,7 @@ from zeroconf import (
 from fdss import __version__
 from fdss.errors import SettingError
 
-from .membership import Member, checked_base_url
+from .membership import Member, member_from_json
 from .names import MDNS
 
 SERVICE_TYPE = "_forgather._tcp.local."
@@ -195,13 +195,13 @@ def _member(info: ServiceInfo, cluster: str) -> Member | None:
     told = info.decoded_properties
     if told.get("cluster") != cluster or told.get("role") != ROLE:
         return None
+    host = told.get("hostname")
+    entry = {"base_url": told.get("url") or "", "label": host, "hostname": host}
     try:
-        url = checked_base_url(told.get("url") or "")
+        return member_from_json(entry, MDNS)
     except SettingError as error:
         logger.warning("an announcement by mDNS is ignored: %s", error.message)
         return None
-    host = told.get("hostname") or ""
-    return Member(url, label=host or url, source=MDNS, hostname=host)
 
 
 def _zeroconf(interfaces: Iterable[str]) -> Zeroconf:

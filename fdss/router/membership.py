@@ -13,6 +13,8 @@ from fdss import tokens
 from fdss.errors import SettingError
 from fdss.hosts import checked_server_url, is_loopback, no_server_url
 
+MAX_LABEL = 200
+
 
 @dataclass(frozen=True)
 class Member:
@@ -104,8 +106,14 @@ def member_from_json(entry: Mapping[str, Any], source: str) -> Member:
     return Member(
         base_url,
         token,
-        str(label or base_url),
+        _shown(label) or base_url,
         verify_tls,
         source,
-        str(entry.get("hostname") or ""),
+        _shown(entry.get("hostname")),
     )
+
+
+def _shown(told: Any) -> str:
+    """Return a text as one short line that can be seen; empty for what is none."""
+    kept = told[:MAX_LABEL] if isinstance(told, str) else ""
+    return "".join(letter if letter.isprintable() else " " for letter in kept).strip()

@@ -12,6 +12,8 @@ from fdss.wire.names import MAX_COUNT
 
 #: A name that is longer is left out, with what it names.
 MOST_CHARACTERS = 1_000
+#: Entries of a list that are heard of.
+MOST_ENTRIES = 50_000
 
 Json = Mapping[str, Any]
 
@@ -155,7 +157,7 @@ def number_of(value: Any) -> int | None:
 
 def _named(entries: Any, field_name: str) -> list[dict[str, Any]]:
     """Return the objects in a list that have a name: one short line that can be seen."""
-    found = entries if isinstance(entries, list) else []
+    found = entries[:MOST_ENTRIES] if isinstance(entries, list) else []
     return [entry for entry in found if isinstance(entry, dict) and _is_name(entry.get(field_name))]
 
 

@@ -7,6 +7,7 @@ persistence, so a router keeps whom it knew until the servers have had time to w
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import time
@@ -64,7 +65,8 @@ class RedisMembership:
         except REDIS_ERRORS as error:
             # What Redis says next may not be the whole truth.
             self._run = ""
-            raise OSError(f"Redis does not answer: {error}") from error
+            # Its own words may name a socket of this machine: they are for the log alone.
+            raise OSError(errno.EIO, "Redis does not answer", str(error)) from error
         now_s = self._now_s()
         if run != self._run:
             self._run = run

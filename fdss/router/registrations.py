@@ -13,13 +13,12 @@ from fdss.hosts import is_loopback
 from fdss.wire.names import HEALTH_PATH
 
 from .asking import Asker, AskFailed, token_of
-from .membership import Member, member_from_json
+from .membership import MAX_LABEL, Member, member_from_json
 from .names import REGISTRY
 from .reaching import reached_from_outside
 from .registry import Entry, Registry
 
 Json = dict[str, Any]
-MAX_LABEL = 200
 HEALTH_TIMEOUT_S = 5.0
 #: What a server listens on, and how it is asked there.
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -12,6 +12,7 @@ from typing import Any
 
 from waitress import wasyncore
 
+from fdss import web
 from fdss.expiry import Expiry
 from fdss.listener import Limits, Listener
 from fdss.signals import RELOADING, STOPPING, on_signals
@@ -32,11 +33,16 @@ from .turns import TURNS
 from .watching import Rhythm
 
 ANSWERING_THREADS = 4
-#: Threads of the page and of questions to servers, which may take only some of them.
+#: Threads of the other pages and of questions to servers, which may take only some of them.
 OTHER_THREADS = TURNS + 4
 #: What needs no answer of a server, and so never waits behind what does.
 FROM_MEMORY = re.compile(
-    "|".join(map(re.escape, (ROUTER_RESOLVE_PATH, INVENTORY_PATH, SERVERS_PATH, REFRESH_PATH)))
+    "|".join(
+        (
+            *map(re.escape, (ROUTER_RESOLVE_PATH, INVENTORY_PATH, SERVERS_PATH, REFRESH_PATH)),
+            web.FROM_MEMORY,
+        )
+    )
 )
 DRAIN_TICK_S = 0.1
 

@@ -20,6 +20,11 @@ from .server import server_blueprint
 from .servers import servers_blueprint
 from .sessions import Sessions
 
+#: Paths, as a regular expression, of pages that need no answer of a server.
+FROM_MEMORY = (
+    "/|/login|/logout|/cluster|/explore|/static/.*|/servers(?:/add|/[^/]+(?:/remove|/refresh)?)?"
+)
+
 if TYPE_CHECKING:
     from fdss.router.router import Router
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fdss.arguments import LoadArguments
-from fdss.errors import FdssError, Unavailable
-from fdss.router.asking import AskFailed
+from fdss.errors import BadRequest, FdssError, Unavailable
+from fdss.router.asking import MAX_LEVELS, AskFailed
 from fdss.router.proxy import LOAD_TIMEOUT_S, Proxy, RowsPage
+from fdss.views.sizes import check_size
 
 from .explore_queue import Queue
 
@@ -20,9 +21,13 @@ PATIENCE_S = 3.0
 #: How long what a server told of a dataset is believed.
 KEPT_S = 30.0
 MOST_OPENINGS = 8
-MOST_KEPT = 256
+MOST_KEPT = 32
 #: Columns that are heard of: more names are more than a page can choose from.
 MOST_COLUMNS = 100_000
+#: Characters of their names, and keys and values of their types: all that is kept has to fit.
+MOST_CHARACTERS = 1 << 22
+MOST_VALUES = 100_000
+MOST_FINGERPRINT = 200
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,24 @@ class Opened:
             or not all(isinstance(name, str) for name in columns)
         ):
             raise AskFailed("it opened the dataset and did not tell what it is")
+        if sum(map(len, columns)) + len(handle) > MOST_CHARACTERS:
+            raise AskFailed("it opened the dataset and told names that are too long")
         fingerprint = told.get("fingerprint")
         return cls(
             handle,
             length,
             tuple(columns[:MOST_COLUMNS]),
-            features,
-            fingerprint if isinstance(fingerprint, str) else "",
+            features if _is_small(features) else {},
+            fingerprint[:MOST_FINGERPRINT] if isinstance(fingerprint, str) else "",
         )
+
+
+def _is_small(features: dict[str, Any]) -> bool:
+    try:
+        check_size(features, most_levels=MAX_LEVELS, most_items=MOST_VALUES)
+    except BadRequest:
+        return False
+    return True
 
 
 class StillOpening(Exception):

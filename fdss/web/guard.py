@@ -119,7 +119,7 @@ def _sent_to_login() -> Response:
     wanted = own_path(request.full_path if request.query_string else request.path)
     if request.headers.get("Sec-Fetch-Site") in OTHER_SITES:
         # The browser kept the cookie back, as it does for links on other sites, and sends it if
-        # this page leads to the same place.
+        # somebody goes on from this page: by itself it would do what the other site wants.
         return render("through.html", target=iri_to_uri(wanted))
     target = "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/')}"
     return go_to(target)

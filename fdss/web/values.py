@@ -254,7 +254,7 @@ def _leaf(value: Any, feature: Any, at: tuple[int, ...]) -> Cell:
     name = label_name(feature, value)
     if name is not None:
         return Cell("label", shortened(name, MOST_NAME * 2), note=str(value), at=at)
-    if kind_of(feature) == "ClassLabel" and value == -1:
+    if kind_of(feature) == "ClassLabel" and type(value) is int and value == -1:
         return Cell("special", "no label", note="-1", at=at)
     return Cell(_leaf_kind(value), visible(leaf_text(value, dtype_of(feature))), at=at)
 

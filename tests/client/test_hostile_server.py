@@ -358,6 +358,18 @@ def test_json_answers_are_bounded(case: str) -> None:
         assert session.get_json("/v1/health") == {"status": "ok"}
 
 
+@pytest.mark.parametrize("place", [b"http://[", b"\xff", b"/elsewhere"])
+def test_redirect_is_an_error_whose_body_is_not_read_to_its_end(place: bytes) -> None:
+    """Wherever it leads, a redirect without end is as short as any other answer."""
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        head = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n"
+        connection.sendall(head + b"Content-Length: 999999999999\r\n\r\n" + b"x" * MIB)
+
+    with raw_session(answer) as session, pytest.raises(FdssError, match="302"):
+        session.get_json("/v1/health")
+
+
 @pytest.mark.parametrize(
     "body",
     [b"[" * 70_000, b'{"error":' + b"[" * 30_000, b"x" * MIB, b'{"error":"a","code":[]}'],

@@ -176,6 +176,20 @@ def test_every_epoch_is_counted_anew() -> None:
     assert (reader.rows, reader.epoch, reader.is_over) == (7, 4, False)
 
 
+def test_a_reader_whose_processor_time_begins_anew_reads_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a fork, and in a thread with the number of one that ended, it begins at 0."""
+    dataset = in_memory(10)
+    monkeypatch.setattr(time, "thread_time_ns", lambda: 10**9)
+    rows = iter(dataset)
+    next(rows)
+    monkeypatch.setattr(time, "thread_time_ns", lambda: 10**6)
+
+    assert len(list(rows)) == 9
+    assert dataset.stats().total.worked_s == 0
+
+
 def test_the_newest_pass_is_the_one_that_is_told() -> None:
     """Of two passes at once the newest is told; the older goes on without being seen."""
     dataset = in_memory(3000)

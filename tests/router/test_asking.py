@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from raw_server import Answer, Request, StartServer, chunk, raw_servers, response
 
-from fdss.router.asking import MAX_BODY_BYTES, Ask, Asker, AskFailed
+from fdss.router.asking import MAX_BODY_BYTES, MAX_VALUES, PIECE_BYTES, Ask, Asker, AskFailed
 from fdss.router.membership import Member
 
 TIMEOUT_S = 1.0
@@ -105,7 +105,48 @@ def test_compressed_answer_is_none(start: StartServer) -> None:
         _ask(server.url)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{", b"3", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("place", [b"http://[", b"\xff\xfe", b"http://127.0.0.1:1/"])
+def test_redirect_is_read_no_further_than_any_answer(start: StartServer, place: bytes) -> None:
+    """Wherever a redirect leads, its body is as bounded as others, and never unpacked."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n"
+    body = b" " * (MAX_BODY_BYTES + PIECE_BYTES)
+    endless = start(_sent(head + b"Content-Length: 999999999999\r\n\r\n" + body))
+    packed = start(_sent(head + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"))
+    short = start(_sent(head + b"Content-Length: 2\r\n\r\n{}"))
+
+    for server, reason in ((endless, "more than"), (packed, "compressed"), (short, "302")):
+        with pytest.raises(AskFailed, match=reason):
+            _ask(server.url)
+
+
+def test_line_that_is_no_http_is_told_in_characters_that_can_be_seen(start: StartServer) -> None:
+    """What stands where a status should can neither steer a terminal nor begin a line."""
+    server = start(_sent(b"\x1b[31m down\x0b\x85 INFO forged\x07\r\n\r\n"))
+
+    with pytest.raises(AskFailed, match="forged") as failed:
+        _ask(server.url)
+
+    assert str(failed.value).isprintable()
+
+
+_MANY = b'{"a":[' + b"[]," * (MAX_VALUES // 2 + 1) + b"0]}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{",
+        b"3",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"a": NaN}',
+        b'{"a": 1' + b"0" * 400 + b"}",
+        b'{"a": "\\ud800"}',
+        b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}",
+        pytest.param(_MANY, id="many"),
+    ],
+)
 def test_answer_that_is_no_object_is_none(start: StartServer, body: bytes) -> None:
     """Whatever else comes with status 200 is a failure of the server."""
     server = start(_sent(response(body)))

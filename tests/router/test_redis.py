@@ -35,6 +35,18 @@ def announced(redis_server: Redis) -> Iterator[Announce]:
         yield write
 
 
+def test_place_of_a_socket_is_in_the_log_alone(
+    route: Route, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who asks is told that Redis does not answer, but neither where nor with what password."""
+    client = route(membership=f"unix://{tmp_path}/none.sock?password=secret")
+    inventory = client.router.router.inventory
+    eventually(lambda: inventory()["last_servers_collect_error"])
+
+    assert inventory()["last_servers_collect_error"] == "Redis does not answer"
+    assert "none.sock" in caplog.text and "secret" not in caplog.text
+
+
 def test_two_routers_agree_at_their_next_look(
     redis_server: Redis, route: Route, serve: Serve, announced: Announce, small_folder: Path
 ) -> None:

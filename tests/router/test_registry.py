@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from fdss.errors import NotFound, SettingError
-from fdss.router.membership import Member, checked_base_url, server_id_of
+from fdss.router.membership import (
+    Member,
+    checked_base_url,
+    member_from_json,
+    server_id_of,
+)
 from fdss.router.registry import Registry, RegistryDamaged, RegistryMembership
 
 URL = "http://host.example:8766"
@@ -96,6 +101,14 @@ def test_name_that_does_not_fit_one_entry_is_refused(registry: Registry) -> None
         with pytest.raises(NotFound, match=name):
             registry.remove(name)
     assert len(registry.entries()) == 2
+
+
+def test_label_is_one_short_line_whatever_is_told() -> None:
+    """What others announce can neither fill a page nor steer a terminal or a log."""
+    labels = ["x" * 1_000, "a\x1b[31m\nb", "\ud800", {"a": 1}, None]
+    told = [member_from_json({"base_url": URL, "label": label}, "redis") for label in labels]
+
+    assert [member.label for member in told] == ["x" * 200, "a [31m b", URL, URL, URL]
 
 
 def test_entry_of_older_versions_is_read(registry: Registry) -> None:

@@ -57,6 +57,17 @@ def test_entry_is_removed_by_its_id_alone(client: Client) -> None:
     assert client.delete(entry_path(server_id_of(URL))).status_code == 404
 
 
+def test_label_cannot_keep_another_entry_from_being_removed(client: Client) -> None:
+    """An id names its entry, also where a second one is called by it."""
+    first = client.post(REGISTRY_PATH, {"base_url": URL}).json()
+    second = client.post(
+        REGISTRY_PATH, {"label": first["id"], "base_url": "http://other.example:8766"}
+    ).json()
+
+    assert client.delete(entry_path(first["id"])).json() == {"removed": first["id"]}
+    assert client.get(REGISTRY_PATH).json() == {"servers": [second]}
+
+
 def test_bundle_is_added(client: Client) -> None:
     """A bundle brings address, scheme and token; what it lacks is told beside it."""
     bundle = str(Bundle("fd00::7", 8766, TOKEN, "https"))

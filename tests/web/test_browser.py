@@ -375,6 +375,7 @@ def test_a_link_on_another_site_finds_who_is_logged_in(inside: Any, client: Clie
     page.evaluate(
         "address => { location.href = address; }", f"{client.router.url}/cluster?sets.q=x"
     )
+    page.get_by_role("link", name="Go on").click()
     page.get_by_role("heading", name="Cluster").wait_for()
 
     assert page.url == f"{client.router.url}/cluster?sets.q=x"

@@ -149,6 +149,18 @@ def test_every_dataset_of_a_large_cluster_can_be_found(large: Router) -> None:
     assert _rows(anybody.get("/cluster?sets.page=999").text, "Datasets")[-1].startswith(shown[-1])
 
 
+def test_links_lead_to_the_same_page_whatever_its_parameters(large: Router) -> None:
+    """No parameter of an address turns a link of a table into one to another place."""
+    guest = visitor(large)
+    guest.log_in()
+    told = "_external=1&_scheme=javascript&_anchor=x&_method=POST&endpoint=e&server_id=other"
+    page = guest.get(f"/cluster?{told}")
+    links = re.findall(r'<a class="(?:sort|page)"[^>]* href="([^"]*)"', page.text)
+
+    assert page.status_code == 200 and len(links) > 10
+    assert all(link.startswith("/cluster?_external=1&amp;_scheme=javascript&") for link in links)
+
+
 def test_scripts_get_only_what_changes(large: Router) -> None:
     """What is asked for again and again is the part of the page that changes."""
     anybody = visitor(large, token=None)

@@ -22,11 +22,14 @@ from werkzeug.test import TestResponse
 from fdss.client.loader import fast_load_iterable_dataset
 from fdss.config import ServerConfig
 from fdss.errors import Unavailable
+from fdss.router.asking import AskFailed
 from fdss.router.membership import Member, server_id_of
 from fdss.router.names import registry_file
 from fdss.router.registry import Registry, RegistryMembership
 from fdss.router.router import Router
 from fdss.serving import Server
+from fdss.web import explore_opening
+from fdss.web.explore_opening import Opened
 from fdss.web.explore_queue import Queue
 from fdss.web.sessions import Sessions
 from fdss.wire.names import LOAD_PATH, LOCAL_PATH, iter_path, length_path
@@ -482,11 +485,24 @@ def test_nonsense_of_a_server_is_told(peer: MakePeer, guest: Visitor, answer: An
     assert "The router failed" not in page.text
 
 
+def test_what_is_kept_of_a_dataset_is_bounded() -> None:
+    """Types of more values than a page can show are left out, and endless names refused."""
+    told = {"handle": "h", "length": 1, "column_names": ["c"], "fingerprint": "f" * 10_000}
+    many = {"c": [{"a": 1}] * explore_opening.MOST_VALUES}
+    small = {"c": {"_type": "Value", "dtype": "string"}}
+
+    assert Opened.of({**told, "features": small}).features == small
+    assert Opened.of({**told, "features": many}).features == {}
+    assert len(Opened.of(told | {"features": small}).fingerprint) == 200
+    with pytest.raises(AskFailed, match="too long"):
+        Opened.of({**told, "column_names": ["c" * explore_opening.MOST_CHARACTERS]})
+
+
 def test_hostile_names_of_datasets_are_text(peer: MakePeer, router: Router, guest: Visitor) -> None:
     """Datasets, splits and servers whose names are markup are listed as text."""
     name = "<script>alert(1)</script>"
     odd = peer(label=f"{name}\u202e")
-    holds(odd, (cached(f"a/{name}", {name: 1}, GB, name), cached("a/\ud800", {"x": 1}, 1)), LOCALS)
+    holds(odd, (cached(f"a/{name}", {name: 1}, GB, name),), LOCALS)
     odd.answers[LOCAL_PATH]["local"].append({"name": "a\u202eb", "splits": [{"name": 7}, 3]})
     server_id = server_id_of(odd.url)
     eventually(lambda: getattr(router.knowledge.get(server_id), "offer", None))

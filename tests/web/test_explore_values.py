@@ -209,6 +209,7 @@ def test_labels_are_one_line() -> None:
         (-1, LABEL, "special", "no label"),
         (9, LABEL, "number", "9"),
         ("text", LABEL, "text", "text"),
+        (Decimal("sNaN"), LABEL, "decimal", "sNaN"),
         ([1, None, 2.5], None, "list", "[1, none, 2.5]"),
         ([], None, "list", "[]"),
         ({"a": 1}, None, "dict", "{a: 1}"),

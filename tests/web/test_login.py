@@ -13,8 +13,11 @@ import requests
 from clusters import MakePeer, Route, eventually
 from visitors import TOKEN, Visitor, visitor
 
+from fdss.router.membership import server_id_of
 from fdss.router.names import proxy_path
 from fdss.router.router import Router
+from fdss.router.serving import OTHER_THREADS
+from fdss.web import explore_opening
 from fdss.web.sessions import LIFE_S, Sessions
 
 PAGES = ("/", "/servers", "/servers/add", "/explore", "/cluster", "/servers/0123456789ab", "/none")
@@ -184,14 +187,14 @@ def test_a_login_form_of_another_site_is_refused(guest: Visitor) -> None:
     assert answer.status_code == 403
 
 
-def test_a_link_on_another_site_goes_on_by_itself(guest: Visitor) -> None:
-    """A browser keeps the cookie back for a link of another site; the page asks once more."""
+def test_a_link_on_another_site_goes_on_with_a_click(guest: Visitor) -> None:
+    """A browser keeps the cookie back for a link of another site; a person may go on, no page."""
     path = "/explore/x/rows?path=%22%3E%3Cscript%3E&q=ü"
     answer = guest.get(path, **{"Sec-Fetch-Site": "cross-site"})
 
     assert answer.status_code == 200
-    found = re.search(r'http-equiv="refresh" content="0; url=([^"]*)"', answer.text)
-    assert found is not None
+    found = re.search(r'<a class="button main" href="([^"]*)"', answer.text)
+    assert found is not None and "refresh" not in answer.text.lower()
     assert found[1].startswith("/explore/x/rows?path=%22%3E%3Cscript%3E&amp;q=%C3%BC")
     assert guest.get("//evil.example", **{"Sec-Fetch-Site": "cross-site"}).text.count("evil") == 0
 
@@ -302,6 +305,30 @@ def test_pages_wait_for_no_server(route: Route, peer: MakePeer) -> None:
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert still_waiting > 0
+
+
+def test_pages_of_rows_keep_no_other_page_waiting(
+    route: Route, peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While more people than there are threads wait for a server, pages from memory come."""
+    monkeypatch.setattr(explore_opening, "PATIENCE_S", 60.0)
+    slow = peer("slow")
+    client = route(no_auth=True)
+    eventually(lambda: client.knows(1))
+    url = client.router.url
+    rows = f"{url}/explore/{server_id_of(slow.url)}/rows?path=local/x"
+    slow.loads.clear()
+    with ThreadPoolExecutor(OTHER_THREADS + 4) as pool:
+        waiting = [pool.submit(requests.get, rows, timeout=90) for _ in range(OTHER_THREADS + 4)]
+        try:
+            eventually(lambda: client.router._listener.task_dispatcher._loads.queue)
+            pages = [requests.get(url + path, timeout=20) for path in ("/servers", "/cluster")]
+            still_waiting = sum(not page.done() for page in waiting)
+        finally:
+            slow.loads.set()
+
+    assert [page.status_code for page in pages] == [200, 200]
+    assert still_waiting == len(waiting)
 
 
 def test_a_router_on_its_port_serves_the_pages(route: Route) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import orjson
 import pytest
 from clusters import FAST, MakePeer, eventually, register
 from scenes import CACHE, GB, HANDLES, LOCALS, MB, cached, holds
@@ -15,7 +17,7 @@ from fdss.router.membership import Member
 from fdss.router.names import registry_file
 from fdss.router.registry import Registry, RegistryMembership
 from fdss.router.router import Router
-from fdss.wire.names import HEALTH_PATH, LOCAL_PATH
+from fdss.wire.names import HEALTH_PATH, LOCAL_PATH, MAX_COUNT
 
 SECRET = "s3cret-" + "x" * 40
 HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}"
@@ -282,10 +284,29 @@ def test_odd_answers_of_a_server_make_odd_rows_and_no_error(
     """Values of other types than a server should tell are left out or unknown."""
     first = peer("one")
     odd = {"repo": "odd", "configs": [7, {"config": 3, "splits": 4, "size_bytes": "x"}, None]}
-    more = {"repo": "more", "configs": [{"config": "c", "splits": [1, {"name": 2}, {"name": "s"}]}]}
-    holds(first, [odd, more], [{"name": "l", "splits": None, "size_bytes": -1}], [{"handle": "h"}])
+    config = {"config": "c", "splits": [1, {"name": 2}, {"name": "s"}], "size_bytes": [1]}
+    more = {"repo": "more", "configs": [config, {"config": ["c"]}]}
+    large = {"name": "t", "num_examples": MAX_COUNT}
+    locals_: list[dict[str, Any]] = [
+        {"name": "l", "splits": None, "size_bytes": -1},
+        {"name": "sum", "splits": [large, {**large, "name": "u"}], "size_bytes": 1 << 64},
+        {"name": "none", "splits": [{"name": "t", "num_examples": {"a": 1}}]},
+        {"name": "n" * 1_001},
+        {"name": "INFO forged\nline"},
+    ]
+    holds(first, [odd, more, {"repo": "r", "configs": 5}], locals_, [{"handle": "h"}])
     server_id = register(first.url, label="one")
     eventually(lambda: router.inventory()["datasets"])
+    told = router.inventory()["datasets"]
+
+    assert [dataset["dataset_id"] for dataset in told] == [
+        "local/l",
+        "local/none",
+        "local/sum",
+        "more",
+    ]
+    assert {dataset["length"] for dataset in told} == {dataset["size_bytes"] for dataset in told}
+    assert orjson.dumps(told)
 
     for path in ("/servers", f"/servers/{server_id}", "/cluster"):
         for sort in ("", "?cache.sort=-rows", "?cache.sort=size", "?loaded.sort=split"):
