@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipelines import numbers
+from counted import ROWS, loader, read_as_a_rank, started
 
 from fdss.client import ComposableIterableDataset, InMemoryBackend, fast_load_iterable_dataset
 from fdss.config import ServerConfig
@@ -20,8 +20,6 @@ pytestmark = [
     # The number of workers is what is tested, whatever the number of cores.
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
 ]
-
-ROWS = 203
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +38,6 @@ def dataset(server: Server, monkeypatch: pytest.MonkeyPatch) -> ComposableIterab
     """Load it through the server."""
     monkeypatch.setenv("FORGATHER_DATASET_SERVER", server.url)
     return fast_load_iterable_dataset("local/numbers")
-
-
-def loader(dataset: ComposableIterableDataset, workers: int, **options: Any) -> Any:
-    from torch.utils.data import DataLoader
-
-    return DataLoader(dataset, batch_size=7, num_workers=workers, collate_fn=numbers, **options)
 
 
 def test_without_workers_the_process_itself_reads(
@@ -130,19 +122,6 @@ def test_a_killed_worker_leaves_its_counts(dataset: ComposableIterableDataset) -
     assert (reader.rows, reader.is_over) == (ROWS, True)
 
 
-def read_as_a_rank(
-    dataset: ComposableIterableDataset, context: str, told: Any, barrier: Any
-) -> None:
-    """Read through workers in a process that was itself started with the dataset."""
-    alone = len(list(dataset)), dataset.stats().total.rows
-    barrier.wait(60)
-    through_workers = sum(map(len, loader(dataset, 2, multiprocessing_context=context)))
-    barrier.wait(60)
-    statistics = dataset.stats()
-    workers = [reader.worker for reader in statistics.readers]
-    told.put((alone, through_workers, statistics.total.rows, workers))
-
-
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_ranks_that_share_a_dataset_are_counted_apart(context: str) -> None:
     """Processes that were started with one dataset see their own workers, not each other's."""
@@ -173,13 +152,6 @@ def test_the_line_comes_from_each_worker(
 
     for worker, rows in ((0, 102), (1, 101)):
         assert f"local/numbers, epoch 0, worker {worker}/2: {rows} rows in " in shown
-
-
-def started(dataset: ComposableIterableDataset, epoch: int, go: Any, told: Any) -> None:
-    """Tell the epoch of a dataset that the main process has dropped."""
-    go.wait(60)
-    dataset.set_epoch(epoch)
-    told.put((epoch, dataset.epoch))
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
