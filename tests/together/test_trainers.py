@@ -15,6 +15,7 @@ import pytest
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, Selection
 from fdss.client import ComposableIterableDataset, RemoteBackend, load_remote
+from fdss.client.tallies import Tally
 from fdss.config import ServerConfig
 from fdss.serving import Server
 
@@ -79,10 +80,10 @@ class NotingBackend(RemoteBackend):
 
     reads: list[int]
 
-    def chunks(self, selection: Selection) -> Iterator[Chunk]:
-        """Yield the rows of a selection."""
+    def tallied_chunks(self, selection: Selection, tally: Tally) -> Iterator[Chunk]:
+        """Yield the rows of a selection, counted."""
         self.reads.append(selection.positions.start)
-        return super().chunks(selection)
+        return super().tallied_chunks(selection, tally)
 
 
 @pytest.fixture
