@@ -76,7 +76,10 @@ def bench(target: Target, as_json: bool, path: str, **given: Any) -> None:
     read as a job reads them, and also drained without being decoded, in turns.
     """
     if target.is_unverified:
-        raise BadParameter("Rows are read as a job reads them, which verifies the server.")
+        raise BadParameter(
+            f"--insecure leaves {target.url} unverified, and a job does not read rows from there.",
+            hint="fdss tls import-ca FILE makes this machine trust the server's authority",
+        )
     seconds, seed = given.pop("seconds"), given.pop("seed")
     arguments = LoadArguments.from_json({"path": path, **given})
     click.echo(
@@ -84,7 +87,8 @@ def bench(target: Target, as_json: bool, path: str, **given: Any) -> None:
         " Ctrl-C tells what was measured by then",
         err=True,
     )
-    measured, error = Measured(), None
+    measured = Measured()
+    error: FdssError | None = None
     try:
         _measure(measured, target, arguments, seconds, seed)
     except KeyboardInterrupt:
@@ -92,10 +96,9 @@ def bench(target: Target, as_json: bool, path: str, **given: Any) -> None:
     except FdssError as failure:
         error = failure
     _tell_progress("")
-    if error is None or measured.figures:
-        _print(measured, target, arguments, as_json)
     if error is not None:
         raise error
+    _print(measured, target, arguments, as_json)
     if measured.is_interrupted:
         sys.exit(INTERRUPTED)
 

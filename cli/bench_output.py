@@ -85,8 +85,8 @@ def lines(measured: Measured, url: str, arguments: LoadArguments) -> Iterator[st
         median, high = map(_milliseconds, _middle_and_high(measured.trips_s))
         yield f"round trip  {median} median, {high} p95 of small requests"
     figures, rounds = measured.figures, measured.rounds
-    if not figures or rounds is None:
-        yield "nothing else was measured"
+    if rounds is None or not rounds.rounds:
+        yield "nothing else was measured: it ended before the first round was whole"
         return
     yield f"rounds      {rounds.rounds} whole ones; each figure is a median over them"
     yield ""

@@ -53,7 +53,7 @@ def bundle(url: str | None, host: str | None, token_file: Path | None) -> None:
     wants_token = bool(health.get("policy", {}).get("auth_required", True))
     told = replace(asked, token=token if wants_token else "")
     if host is not None:
-        told = replace(told, host=host.strip().removeprefix("[").removesuffix("]"))
+        told = replace(told, host=_checked_host(host))
     elif is_loopback(told.host):
         told = reached_from_outside(told, health)
     for line in _warnings(told):
@@ -69,6 +69,16 @@ def _asked_place(url: str | None) -> Bundle:
     host = parts.hostname or ""
     port = parts.port or _PORTS[parts.scheme]
     return Bundle(WILDCARDS.get(host, host), port, scheme=parts.scheme)
+
+
+def _checked_host(given: str) -> str:
+    host = given.strip().removeprefix("[").removesuffix("]")
+    if host in WILDCARDS:
+        raise SettingError(
+            f"A bundle names where a server is reached, which {host} does not say.",
+            hint="without --host, fdss bundle looks for an address by which others reach it",
+        )
+    return host
 
 
 def _checked_health(asked: Bundle, token: str) -> dict[str, Any]:

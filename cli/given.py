@@ -29,7 +29,17 @@ def given_token(file: Path | None) -> str:
 
 
 def line_of_stdin(what: str) -> str:
-    """Return the first line of standard input; a person is asked for it and does not see it."""
+    """Return the first line of standard input; a person is asked for it and does not see it.
+
+    Raises:
+        SettingError: There is nothing in it.
+    """
     if sys.stdin.isatty():
         return str(click.prompt(what, hide_input=True, err=True)).strip()
-    return sys.stdin.readline().strip()
+    line = sys.stdin.readline().strip()
+    if not line:
+        raise SettingError(
+            f"{what} was to be read, and nothing came on standard input.",
+            hint="if a command before a pipe has failed, see its error above",
+        )
+    return line

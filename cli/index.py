@@ -182,7 +182,7 @@ def _config(file: ConfigFile, name: str | None) -> ServerConfig:
         where = f"config file {str(file.path)!r} names none" if file.path else "no --config"
         raise UnknownLocal(
             f"There is no local dataset {name!r}: {where}.",
-            hint="name the file with --config",
+            hint="give the folder: fdss index PATH, or name the configuration with --config",
         )
     return ServerConfig(**values, local={name: file.local[name]})
 

@@ -137,13 +137,14 @@ def _read_again(arguments: list[str]) -> ServerConfig:
 
 def _run(config: ServerConfig, file: ConfigFile, read: Callable[[], ServerConfig]) -> None:
     from fdss.logs import configure_logs
-    from fdss.offline import switch_offline
+    from fdss.offline import switch_offline, switch_quiet
 
     configure_logs(config.log_level)
     logger.info("%s", file.log_line)
     logger.info("effective configuration: %s", "; ".join(config.as_lines()))
     if file.path is not None and "auth_token" in file.values and tokens.is_exposed(file.path):
         logger.warning("config file %s holds a token and may be used by other users", file.path)
+    switch_quiet()
     if not config.allow_downloads:
         switch_offline()
     # Only now: what it imports reads the switches.

@@ -97,7 +97,7 @@ def server_url(given_url: str | None) -> str:
     if url.lower() == AUTO:
         raise SettingError(
             f"${SERVER_VARIABLE} is {AUTO!r}, which names a cluster and not one server.",
-            hint="name the server: --server http://HOST:PORT",
+            hint="fdss cluster servers lists its servers; name one with --server URL",
         )
     return url
 

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdss.authentication import Credential, Origin
+from fdss.config import ServerConfig
+from fdss.policy import LOCAL_PREFIX
+
+#: Named datasets that one line tells.
+MAX_NAMES = 8
 
 _NO_AUTH = (
     "!! dataset_server is running with --no-auth — "
@@ -25,22 +30,45 @@ class Reach:
         url: Its address, without a trailing slash.
         local_url: One that works on this machine.
         ca: Certificate of the authority that clients have to be told of; None if of none.
+        remote_url: One for other machines, where ``url`` is an address of none; or None.
     """
 
     url: str
     local_url: str
     ca: Path | None = None
+    remote_url: str | None = None
 
 
-def banner(credential: Credential, reach: Reach, *, quiet: bool) -> list[str]:
-    """Return the lines: how clients authenticate, and where the server is.
+def banner(credential: Credential, reach: Reach, config: ServerConfig) -> list[str]:
+    """Return the lines: how clients authenticate, what is served, and where the server is.
 
     A token that the operator supplied is not shown; the operator has it.
 
     Args:
-        quiet: Leave out the token's value.
+        config: Says whether the token's value is left out, and what is served.
     """
-    return [*_auth_lines(credential, reach, quiet), f"dataset_server URL: {reach.url}/"]
+    lines = [*_auth_lines(credential, reach, config.quiet_tokens), _served_line(config)]
+    if reach.remote_url is not None:
+        lines.append(f"from other machines: {reach.remote_url}/")
+    return [*lines, f"dataset_server URL: {reach.url}/"]
+
+
+def _served_line(config: ServerConfig) -> str:
+    names = [f"{LOCAL_PREFIX}{name}" for name in sorted(config.local)]
+    shown = ", ".join(names[:MAX_NAMES])
+    if len(names) > MAX_NAMES:
+        shown += f" and {len(names) - MAX_NAMES:,} more"
+    parts = [shown] if names else []
+    if not config.no_hf:
+        parts.append("datasets of the HuggingFace cache")
+        if config.allow_downloads:
+            parts.append("datasets of the Hub")
+    if config.allow_paths:
+        parts.append("paths of this machine")
+    if not parts:
+        return "serves: nothing; --local NAME=PATH names a dataset"
+    is_all = config.no_hf and not config.allow_paths
+    return f"serves: {'nothing but ' if is_all else ''}{'; '.join(parts)}"
 
 
 def _auth_lines(credential: Credential, reach: Reach, quiet: bool) -> list[str]:

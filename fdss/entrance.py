@@ -14,6 +14,9 @@ from fdss.listening import bind
 from fdss.protection import settle_protection
 from fdss.tls.context import Identity
 
+#: Hosts that stand for every address of this machine, and one of those.
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
+
 
 @dataclass(frozen=True)
 class Entrance:
@@ -59,13 +62,15 @@ def open_entrance(config: ServerConfig) -> Entrance:
     )
     scheme = protection.scheme
     reach = Reach(
-        url_of(config.host, port, scheme), _local_url(config.host, port, scheme), protection.ca
+        url_of(config.host, port, scheme),
+        _local_url(config.host, port, scheme),
+        protection.ca,
+        url_of(socket.gethostname(), port, scheme) if config.host in _LOOPBACKS else None,
     )
-    lines = [*protection.warnings, *banner(credential, reach, quiet=config.quiet_tokens)]
+    lines = [*protection.warnings, *banner(credential, reach, settled)]
     return Entrance(listener, settled, lines, secrets.token_hex(8), protection.identity)
 
 
 def _local_url(host: str, port: int, scheme: str) -> str:
     """Return a URL that works on this machine, also where a server listens on every address."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}.get(host, host)
-    return url_of(reachable, port, scheme)
+    return url_of(_LOOPBACKS.get(host, host), port, scheme)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from fdss import places
-from fdss.arguments import LoadArguments
+from fdss.arguments import DEFAULT_SPLIT, LoadArguments
 from fdss.catalog import Catalog
 from fdss.config import ServerConfig
 from fdss.errors import FdssError
@@ -23,7 +23,7 @@ from fdss.storage import split_openers
 EVERY_LOCAL = "all"
 #: Seconds that the end of a server waits for the dataset that is being opened.
 STOP_TIMEOUT_S = 5.0
-_LOCK_NAME = ".preload.lock"
+_LOCK_NAME = ".preload-{handle}.lock"
 
 Splits = Callable[[ServerConfig, LoadArguments], Sequence[str]]
 
@@ -113,11 +113,16 @@ class Preloading:
         with self._turn:
             logger.info("preloading %s", ", ".join(map(_title, wanted)))
             begun_s = time.monotonic()
-            outcome = Outcome(len(wanted))
+            outcome, opened = Outcome(len(wanted)), 0
             for arguments in wanted:
                 if self._stopping.is_set():
                     return
-                failed = () if self._is_opened(config, arguments) else (_title(arguments),)
+                splits = self._opened_splits(config, arguments)
+                opened += sum(splits)
+                failed = () if all(splits) else (_title(arguments),)
+                if failed and self._stopping.is_set():
+                    # What is left out has not failed.
+                    return
                 outcome = replace(outcome, done=outcome.done + 1, failed=outcome.failed + failed)
                 self.outcome = outcome
             logger.info(
@@ -127,32 +132,61 @@ class Preloading:
                 time.monotonic() - begun_s,
                 f"; failed: {', '.join(outcome.failed)}" if outcome.failed else "",
             )
+            if opened > config.max_open:
+                logger.warning(
+                    "%s splits were preloaded and only the last %s stay open; "
+                    "raise max_open, or preload less",
+                    f"{opened:,}",
+                    f"{config.max_open:,}",
+                )
             self._is_done.set()
 
-    def _is_opened(self, config: ServerConfig, arguments: LoadArguments) -> bool:
-        """Open every split of a dataset; return whether all could be opened."""
+    def _opened_splits(self, config: ServerConfig, arguments: LoadArguments) -> list[bool]:
+        """Open every split of a dataset; return whether each could be opened."""
+        begun_s = time.monotonic()
         try:
-            with _turn_of_this_process():
+            with self._turn_of_this_process(arguments):
+                if self._stopping.is_set():
+                    return [False]
                 splits = self._splits(config, arguments)
         except Exception as error:  # the edge of the thread: the server goes on without it
             _tell_failure(_title(arguments), error)
-            return False
-        opened = [self._is_split_opened(replace(arguments, split=split)) for split in splits]
-        return all(opened)
+            return [False]
+        opened = []
+        for split in splits:
+            opened.append(self._is_split_opened(replace(arguments, split=split), begun_s))
+            # The first one's time has that of preparing all of them in it.
+            begun_s = time.monotonic()
+        return opened
 
-    def _is_split_opened(self, arguments: LoadArguments) -> bool:
-        if self._stopping.is_set():
-            return False
-        begun_s = time.monotonic()
+    def _is_split_opened(self, arguments: LoadArguments, begun_s: float) -> bool:
         title = f"{_title(arguments)}, split {arguments.split}"
         try:
-            with _turn_of_this_process():
+            with self._turn_of_this_process(arguments):
+                if self._stopping.is_set():
+                    return False
                 rows = len(self._catalog().load(arguments).backend)
         except Exception as error:  # the edge of the thread: the server goes on without it
             _tell_failure(title, error)
             return False
         logger.info("preloaded %s: %s rows, %.2f s", title, f"{rows:,}", time.monotonic() - begun_s)
         return True
+
+    def _turn_of_this_process(self, arguments: LoadArguments) -> ExitStack:
+        """Return what holds the turn at a dataset until it is left.
+
+        The processes of all servers of this machine take turns: of another server one that hangs
+        must not hold up more than it has to.
+        """
+        stack = ExitStack()
+        folder = places.index_folder()
+        handle = replace(arguments, split=DEFAULT_SPLIT).handle
+        # Without the lock several processes build the same index, each in whole.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / _LOCK_NAME.format(handle=handle)
+            stack.enter_context(locked(file, self._stopping))
+        return stack
 
 
 def wanted_datasets(config: ServerConfig) -> Iterator[LoadArguments]:
@@ -178,17 +212,6 @@ def stored_splits(config: ServerConfig, arguments: LoadArguments) -> Sequence[st
 
 def _is_absolute(text: str) -> bool:
     return text[:1] in ("/", "\\", "~") or text[1:2] == ":"
-
-
-def _turn_of_this_process() -> ExitStack:
-    """Return what holds the turn among the processes of this machine until it is left."""
-    stack = ExitStack()
-    folder = places.index_folder()
-    # Without the lock several processes build the same index, each in whole.
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(folder / _LOCK_NAME))
-    return stack
 
 
 def _tell_failure(title: str, error: Exception) -> None:

@@ -46,6 +46,7 @@ def places(tmp_path: Path) -> Iterator[Places]:
         "python -m pip install . && ": "",
         "//127.0.0.1:8766": f"//127.0.0.1:{server}",
         "//127.0.0.1:8765": f"//127.0.0.1:{router}",
+        "--host datahost": "--host localhost",
     }
     data_host = Machine(home, {**own, **https, **token_file})
     _write(home / SERVER_FILE, f"port: {server}\n")

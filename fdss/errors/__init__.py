@@ -41,6 +41,7 @@ FdssError                       500  internal
 │   └── PageForeign                  page-foreign
 ├── AnswerTooLarge                   answer-too-large       (client only)
 ├── IterationBroken                  iteration-broken       (client only)
+├── NotIndexable                     not-indexable          (client only)
 ├── StateRefused                     state-refused          (client only)
 └── UnsupportedStep                  unsupported-step       (client only)
 
@@ -87,6 +88,7 @@ from .conditions import (
     AnswerTooLarge as AnswerTooLarge,
     BadBundle as BadBundle,
     IterationBroken as IterationBroken,
+    NotIndexable as NotIndexable,
     OutageTooLong as OutageTooLong,
     PageCut as PageCut,
     PageError as PageError,

@@ -83,6 +83,13 @@ class StateRefused(FdssError, ValueError):
     travels = False
 
 
+class NotIndexable(FdssError, TypeError):
+    """A dataset that is iterated is asked for a row by its number."""
+
+    code = "not-indexable"
+    travels = False
+
+
 class UnsupportedStep(FdssError, NotImplementedError):
     """A step cannot follow the steps before it."""
 

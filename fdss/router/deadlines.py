@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import socket
 import ssl
 import time
 from http.client import HTTPResponse
@@ -17,7 +18,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.poolmanager import PoolManager, ProxyManager
+from urllib3.util.connection import allowed_gai_family
 
 
 class Deadline:
@@ -89,14 +92,39 @@ class TimedAdapter(HTTPAdapter):
 
 def _timed_pool(pool: Any, connection: Any, deadline: Deadline) -> Any:
     class Connection(connection):  # type: ignore[misc]
+        _dns_host: str
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.response_class = functools.partial(_TimedResponse, deadline=deadline)
+
+        def _new_conn(self) -> Any:
+            """Try the addresses of the host in turn, each for as long as is left."""
+            host, last = self._dns_host, None
+            for address in _addresses(host, self.port):
+                self._dns_host, self.timeout = address, deadline.left_s()
+                try:
+                    return super()._new_conn()
+                except HTTPError as error:
+                    last = error
+                finally:
+                    self._dns_host = host
+            raise last or NewConnectionError(self, f"{host!r} has no address")
 
     class Pool(pool):  # type: ignore[misc]
         ConnectionCls = Connection
 
     return Pool
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a host; the host itself where they are not known."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
+    except OSError:
+        # Whoever connects to it says so in the words of the transport.
+        return [host]
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _TimedResponse(HTTPResponse):

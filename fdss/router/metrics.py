@@ -60,7 +60,11 @@ FAMILIES = (
         "Servers of the cluster, by health; departed ones left lately and may come back.",
         {"health": (HEALTHY, UNHEALTHY, UNKNOWN, DEPARTED)},
     ),
-    Family(SUSPECTED, Kind.LIVE, "Servers that come last for a while: clients complained of them."),
+    Family(
+        SUSPECTED,
+        Kind.LIVE,
+        "Servers that come last for a while: clients complained of them, or they were down.",
+    ),
     Family(CONFLICTS, Kind.LIVE, "Names under which servers serve different rows."),
     Family(HEALTH_AGE, Kind.LIVE, "Seconds since the longest unseen server was seen healthy."),
     Family(OFFER_AGE, Kind.LIVE, "Seconds since what is known longest of a server's datasets."),
@@ -136,7 +140,9 @@ def vitals_of(app: Flask) -> Vitals:
 
 
 def _coldness(knowledge: Knowledge) -> str | None:
-    return None if knowledge.is_warm else "no server has told what it offers yet"
+    # Without a server there is nobody to wait for, and it takes a router to be given the first.
+    has_nobody = knowledge.collected_at_s is not None and not knowledge.servers()
+    return None if knowledge.is_warm or has_nobody else "no server has told what it offers yet"
 
 
 def _membership_trouble(knowledge: Knowledge) -> str | None:

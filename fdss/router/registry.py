@@ -102,7 +102,9 @@ class Registry:
         make_private(self.path.parent)
         with locked(self._lock):
             entries = self.entries()
-            found = [entry for entry in entries if named.rstrip("/") in _names(entry)]
+            by_name = [entry for entry in entries if named.rstrip("/") in _names(entry)]
+            # An id is its entry's alone, whatever others are called.
+            found = [entry for entry in by_name if entry.id == named] or by_name
             if len(found) != 1:
                 what = "several servers have" if found else "no server has"
                 raise NotFound(

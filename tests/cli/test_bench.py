@@ -115,7 +115,7 @@ def test_errors_are_those_of_a_load(run_fdss: Run, server: Server) -> None:
 
     assert (missing.code, insecure.code, empty.code) == (1, 1, 1)
     assert "Unknown local dataset" in missing.err and missing.out == ""
-    assert "which verifies the server" in insecure.err
+    assert "--insecure leaves" in insecure.err and "fdss tls import-ca" in insecure.err
     assert "Could not reach" in empty.err
 
 
@@ -186,3 +186,30 @@ def test_an_interruption_tells_what_was_measured(text_server: Server) -> None:
     assert (code, told["interrupted"], told["rounds"]) == (130, True, 0)
     assert {"arrow", "arrow lz4"} <= {one["form"] for one in _all(told)}
     assert len(_all(told)) < 15
+
+
+@pytest.mark.only_on("linux", "darwin")
+def test_part_of_a_round_is_no_table(text_server: Server) -> None:
+    """Ctrl-C before the first round is whole tells people so, and no figures."""
+    arguments = ("bench", text_server.url, "local/text", "--seconds", "60")
+    with fdss_in_terminal(*arguments) as terminal:
+        terminal.wait_for("round 1: arrow zstd")
+        os.kill(terminal.process.pid, signal.SIGINT)
+        code, output = terminal.end()
+
+    assert code == 130
+    assert output.endswith("nothing else was measured: it ended before the first round was whole\n")
+    assert "MB/S" not in output
+
+
+@pytest.mark.only_on("linux", "darwin")
+def test_an_error_is_all_that_is_told(text_server: Server) -> None:
+    """A server that goes away while it is measured is an error, and no table stands before it."""
+    arguments = ("bench", text_server.url, "local/text", "--seconds", "60")
+    with fdss_in_terminal(*arguments) as terminal:
+        terminal.wait_for("round 1: arrow zstd")
+        text_server.close()
+        terminal.wait_for("error: ")
+        code, output = terminal.end()
+
+    assert (code, output) == (1, "")

@@ -85,6 +85,15 @@ def test_host_is_what_a_person_says(server: Server, run_fdss: Run) -> None:
     assert (refused.code, refused.out) == (1, "")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]"])
+def test_host_that_leads_nowhere_is_refused(server: Server, run_fdss: Run, host: str) -> None:
+    """What a server listens on is no address that anybody reaches it by."""
+    ended = run_fdss("bundle", server.url, "--host", host)
+
+    assert ended.code == 1 and ended.out == ""
+    assert host.strip("[]") in ended.err and "without --host" in ended.err
+
+
 def test_bundle_of_a_server_with_tls(home: Path, run_fdss: Run, tmp_path: Path) -> None:
     """The bundle says https, and a name or address that the certificate has."""
     certified = Certified(tmp_path)
@@ -158,6 +167,19 @@ def test_bundle_is_read_past_the_shell(
     assert (entry["base_url"], entry["auth_token"]) == ("https://gpu7:8766", "s3cret")
     assert (ended.code, ended.err) == (0, "")
     assert "s3cret" not in ended.out
+
+
+def test_nothing_on_standard_input_is_told(
+    home: Path, run_fdss: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command before the pipe that failed has said why; what it did not print is no URL."""
+    _reads(monkeypatch, "")
+
+    ended = run_fdss("router", "add", "-")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "nothing came on standard input" in ended.err
+    assert "see its error above" in ended.err
 
 
 def test_bundle_as_an_argument_is_warned_of(home: Path, run_fdss: Run) -> None:

@@ -248,8 +248,9 @@ def test_auto_is_no_server(run_fdss: Run, monkeypatch: pytest.MonkeyPatch, quest
     ended = run_fdss(*question.split())
 
     assert (ended.code, ended.out) == (1, "")
-    assert "cluster" in ended.err
-    assert "--server" in ended.err
+    assert "names a cluster" in ended.err
+    assert "fdss cluster servers lists its servers" in ended.err
+    assert "--server URL" in ended.err
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "localhost:8766", "http://", "http://[1"])

@@ -131,7 +131,7 @@ def test_a_failure_is_told_and_the_others_are_prepared(
     assert [one["error"] is None for one in told] == [False, False, False, True, True]
     assert "'data.arrow' is no Arrow stream" in told[0]["error"]
     assert "downloads are off" in told[1]["error"]
-    assert "name the file with --config" in told[2]["error"]
+    assert "give the folder: fdss index PATH, or name the configuration" in told[2]["error"]
 
 
 def test_an_index_that_cannot_be_kept_is_a_failure(run_fdss: Run, splits: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,8 +19,10 @@ from click.testing import CliRunner, Result
 import fdss
 import fdss.serving
 from fdss import places, tokens
+from fdss.banner import MAX_NAMES
 from fdss.cli.main import LAZY, fdss as fdss_command
 from fdss.config import ServerConfig
+from fdss.entrance import open_entrance
 from fdss.settings import SETTINGS
 
 TIMEOUT_S = 60
@@ -445,6 +448,9 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert CliRunner().invoke(fdss_command, ["stop"]).exit_code == 2
 
 
+SERVES = "serves: datasets of the HuggingFace cache"
+
+
 class _Child:
     """A server in a process of its own, and what it wrote up to its URL."""
 
@@ -495,6 +501,7 @@ def _banner(token: str, port: int, *, first: str = "", last: str) -> list[str]:
         "clients must send 'Authorization: Bearer <token>'",
         f'curl -H "Authorization: Bearer {token}" http://127.0.0.1:{port}/v1/datasets',
         last,
+        SERVES,
         f"dataset_server URL: http://127.0.0.1:{port}/",
     ]
 
@@ -533,6 +540,7 @@ def test_quiet_tokens_hides_the_value(started: Callable[..., _Child]) -> None:
     assert child.lines == [
         "clients must send 'Authorization: Bearer <token>'",
         f"persisted token file: {places.token_file(child.port)}",
+        SERVES,
         f"dataset_server URL: http://127.0.0.1:{child.port}/",
     ]
 
@@ -547,6 +555,7 @@ def test_a_token_of_the_operator_is_never_published(
 
     assert child.lines == [
         "clients must send 'Authorization: Bearer <token>'",
+        SERVES,
         f"dataset_server URL: http://127.0.0.1:{child.port}/",
     ]
     assert not places.token_file(child.port).exists()
@@ -607,3 +616,45 @@ def test_interrupting_ends_without_a_traceback(started: Callable[..., _Child]) -
     _, rest = child.process.communicate(timeout=TIMEOUT_S)
 
     assert (child.process.returncode, rest) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "told"),
+    [
+        (1, {}, "local/d0; datasets of the HuggingFace cache"),
+        (2, {"no_hf": True}, "nothing but local/d0, local/d1"),
+        (0, {"no_hf": True}, "nothing; --local NAME=PATH names a dataset"),
+        (1, {"no_hf": True, "allow_paths": True}, "local/d0; paths of this machine"),
+        (
+            0,
+            {"allow_downloads": True},
+            "datasets of the HuggingFace cache; datasets of the Hub",
+        ),
+        (
+            MAX_NAMES + 3,
+            {"no_hf": True},
+            f"nothing but {', '.join(f'local/d{place}' for place in range(MAX_NAMES))} and 3 more",
+        ),
+    ],
+)
+def test_the_banner_tells_what_is_served(
+    home: Path, sample_folder: Path, names: int, settings: dict[str, Any], told: str
+) -> None:
+    """Named datasets by name, a long list shortened, and what else the settings open."""
+    local = {f"d{place:X}": sample_folder for place in range(names)}
+    entrance = open_entrance(ServerConfig(port=0, local=local, **settings))
+    entrance.socket.close()
+
+    assert entrance.banner[-2] == f"serves: {told}"
+
+
+def test_the_banner_of_every_address_tells_one_for_other_machines(home: Path) -> None:
+    """A wildcard is an address of no machine, so the line before it has this machine's name."""
+    entrance = open_entrance(ServerConfig(host="0.0.0.0", port=0, insecure=True))
+    entrance.socket.close()
+    port = entrance.config.port
+
+    assert entrance.banner[-2:] == [
+        f"from other machines: http://{socket.gethostname()}:{port}/",
+        f"dataset_server URL: http://0.0.0.0:{port}/",
+    ]

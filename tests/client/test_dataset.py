@@ -10,7 +10,14 @@ import datasets
 import pytest
 
 from fdss.client import ComposableIterableDataset, InMemoryBackend
-from fdss.errors import BadParameter, BadRequest, IterationBroken, UnknownColumn, UnsupportedStep
+from fdss.errors import (
+    BadParameter,
+    BadRequest,
+    IterationBroken,
+    NotIndexable,
+    UnknownColumn,
+    UnsupportedStep,
+)
 
 ROWS = [{"n": n, "text": f"row {n}"} for n in range(23)]
 
@@ -72,6 +79,20 @@ def test_select_takes_even_steps_only() -> None:
         make().select([])
     with pytest.raises(BadParameter):
         make().select([22, 23])
+
+
+@pytest.mark.parametrize(
+    ("index", "asked"), [(5, "5"), ("text", "'text'"), (slice(2), "slice(None, 2, None)")]
+)
+def test_rows_are_not_picked_by_number(index: Any, asked: str) -> None:
+    """With torch and without, a number in brackets is a TypeError that says what helps."""
+    with pytest.raises(TypeError) as caught:
+        make()[index]
+
+    assert isinstance(caught.value, NotIndexable)
+    assert caught.value.message.startswith(f"dataset[{asked}]: ")
+    for way in ("skip(n)", "take(n)", "slice(start, end)", "select(indices)", "select_columns("):
+        assert way in caught.value.hint
 
 
 def test_shards_are_contiguous_and_disjoint() -> None:

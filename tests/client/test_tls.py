@@ -139,6 +139,7 @@ def test_expired_authority_is_told_from_an_expired_server(
     ("names", "shown"),
     [
         (["data.example", "10.1.2.3"], "'data.example', '10.1.2.3'"),
+        (["::1", "2001:db8::7"], "'::1', '2001:db8::7'"),
         ([f"host-{number}" for number in range(10)], "'host-7' and 2 more"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from raw_server import Answer, Request, StartServer, chunk, raw_servers, response
@@ -215,3 +217,58 @@ def test_proxy_of_the_network_is_asked_in_bounded_time_too(
     monkeypatch.setenv("http_proxy", _drips(b"HTTP/1.1 200 OK\r\nX-Slow: ")(start))
     with pytest.raises(AskFailed, match="no answer in time"):
         _ask("http://host.example:8766", TIMEOUT_S)
+
+
+def test_a_name_of_many_hanging_addresses_has_one_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each address is tried for what is left of the time, not for all of it again."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("0.0.0.0", 0))
+        full.listen(0)
+        full_port = full.getsockname()[1]
+        # Nobody accepts: whoever comes behind those in the queue is not answered.
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", full_port))
+        real = socket.getaddrinfo
+
+        def looked_up(host: str, *others: Any, **named: Any) -> Any:
+            if host != "several.example":
+                return real(host, *others, **named)
+            return [
+                one for last in range(1, 5) for one in real(f"127.0.0.{last}", *others, **named)
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+        begun_s = time.monotonic()
+        with pytest.raises(AskFailed, match="no answer in time"):
+            _ask(f"http://several.example:{full_port}", TIMEOUT_S)
+
+    assert time.monotonic() - begun_s < 2 * TIMEOUT_S
+
+
+def test_a_name_is_asked_at_its_next_address(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address where nobody listens is passed over, and the host keeps its name."""
+    hosts = []
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        hosts.append(request.headers["host"])
+        connection.sendall(response(b"{}"))
+
+    server = start(answer)
+    port = int(server.url.rpartition(":")[2])
+    real = socket.getaddrinfo
+
+    def looked_up(host: str, *others: Any, **named: Any) -> Any:
+        addresses = ["127.0.0.9", "127.0.0.1"] if host == "several.example" else [host]
+        return [one for address in addresses for one in real(address, *others, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+
+    assert _ask(f"http://several.example:{port}") == {}
+    assert hosts == [f"several.example:{port}"]

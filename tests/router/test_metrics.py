@@ -14,7 +14,7 @@ from fdss.metrics.families import Kind
 from fdss.router.membership import Member
 from fdss.router.metrics import DEPARTED, HEALTHY, UNHEALTHY, UNKNOWN, vitals_of
 from fdss.router.names import SERVERS_PATH, proxy_path
-from fdss.wire.names import HEALTH_PATH, ROUTER_RESOLVE_PATH
+from fdss.wire.names import HEALTH_PATH, HUB_CACHE_PATH, ROUTER_RESOLVE_PATH
 
 Route = Callable[..., Client]
 MakePeer = Callable[..., Peer]
@@ -63,9 +63,11 @@ def test_resolves_are_told_by_what_became_of_them(route: Route, peer: MakePeer) 
     assert client.resolve("nobody/has-this").status_code == 410
     assert client.resolve("a/b", name="\x00").status_code == 400
     assert requests.get(client.router.url + ROUTER_RESOLVE_PATH, timeout=60).status_code == 401
-    seen = _eventually(client, "fdss_router_resolves_total", 5)
-
     name = "fdss_router_resolves_total"
+    _eventually(client, name, 5)
+    # An answer may be counted after whoever asked has it.
+    seen = _eventually(client, "fdss_router_failed_authentications_total", 1, token="missing")
+
     assert seen.sum(name, outcome="resolved") == 3
     assert seen.sum(name, outcome="nobody-serves") == 1
     assert seen.sum(name, outcome="bad-parameter") == 1
@@ -121,9 +123,19 @@ def test_a_failed_gateway_is_a_refusal_of_its_own(route: Route, peer: MakePeer) 
     _eventually(client, "fdss_router_refusals_total", 1, code="bad-gateway")
 
 
+def test_a_router_without_a_server_is_ready(route: Route) -> None:
+    """Once it knows that nobody belongs, it waits for nobody, and can be given its first server."""
+    client = route()
+    eventually(lambda: client.get("/v1/ready").status_code == 200)
+
+    assert _scraped(client).sum("fdss_router_ready") == 1
+
+
 def test_a_router_is_ready_when_it_is_warm(route: Route, peer: MakePeer) -> None:
     """Before a server has told what it offers, the answer is 503 with the reason."""
+    peer(cached=("a/b",)).answers[HUB_CACHE_PATH] = 500
     client = route()
+    eventually(lambda: client.router.router.knowledge.servers())
     cold = client.get("/v1/ready")
     assert cold.status_code == 503
     assert cold.headers["Retry-After"]

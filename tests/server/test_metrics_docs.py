@@ -261,6 +261,21 @@ def test_alerts_say_what_is_wrong_and_what_helps(rule: dict[str, Any]) -> None:
             assert word == "$value" or word.removeprefix("$labels.") in _kept_labels(rule["expr"])
 
 
+def test_alerts_of_certificates_come_before_the_end() -> None:
+    """The name, the time that is left and the words say the same: it expires, and has not yet."""
+    found = {rule["alert"]: rule for rule in RULES if "Certificate" in rule["alert"]}
+    days = {
+        name: int(re.search(r"< (\d+) \* 86400$", rule["expr"])[1])  # type: ignore[index]
+        for name, rule in found.items()
+    }
+
+    assert days == {
+        "FdssCertificateExpires": 14,
+        "FdssCertificateExpiresWithinTwoDays": 2,
+        "FdssRouterCertificateExpires": 14,
+    }
+
+
 def _kept_labels(expression: str) -> set[str]:
     """Return the labels that the result of an expression has."""
     grouped = re.search(r"\bby \(([^)]*)\)", expression)

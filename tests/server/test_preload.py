@@ -16,11 +16,13 @@ from datasets import Dataset, DatasetDict
 
 from fdss import places
 from fdss.arguments import LoadArguments
+from fdss.catalog import Catalog
 from fdss.client.session import ServerSession
 from fdss.config import ServerConfig
 from fdss.config_file import read_config_file
 from fdss.errors import FdssError, SettingError
-from fdss.preloading import wanted_datasets
+from fdss.locking import locked
+from fdss.preloading import Preloading, wanted_datasets
 from fdss.serving import Server
 from fdss.wire.names import DATASETS_PATH, HEALTH_PATH
 
@@ -128,7 +130,7 @@ def test_a_failure_of_any_kind_stops_neither_server_nor_the_others(
 def test_what_the_policy_refuses_is_told(
     config: ServerConfig, sample_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Preloading allows nothing that a client could not load."""
+    """Preloading allows nothing that a client could not load, and the log says what helps."""
     wanted = (str(sample_folder), "local/nobody", "json", "name/of=config")
     with Server(replace(config, no_hf=True, preload=wanted)) as server:
         assert server.preloading.wait(TIMEOUT_S)
@@ -136,6 +138,7 @@ def test_what_the_policy_refuses_is_told(
 
     assert server.preloading.outcome.failed == wanted
     assert "Unknown local dataset: 'local/nobody'" in caplog.text
+    assert "start the server with --allow-paths" in caplog.text
 
 
 def test_a_dataset_that_is_named_later_is_opened_then(
@@ -168,6 +171,108 @@ def test_a_server_that_is_stopped_opens_nothing_more(config: ServerConfig, backe
         may_go_on.set()
 
     assert paths == ["local/sample"]
+
+
+def test_a_dataset_that_another_server_hangs_at_holds_up_no_other(
+    config: ServerConfig, folders: dict[str, Path], backend: Any
+) -> None:
+    """Servers of one machine take turns at a dataset, not at all of them."""
+    hanging, freed = threading.Event(), threading.Event()
+
+    def hang(granted: Any, arguments: LoadArguments) -> Any:
+        hanging.set()
+        assert freed.wait(TIMEOUT_S)
+        return backend
+
+    named = replace(config, local={name: folders[name] for name in ("sample", "splits")})
+    with (
+        Server(replace(named, preload=("local/sample",)), opener=hang),
+        Server(replace(named, preload=("local/splits",))) as sound,
+    ):
+        assert hanging.wait(TIMEOUT_S)
+        assert sound.preloading.wait(TIMEOUT_S)
+        assert sound.preloading.outcome.failed == ()
+        freed.set()
+
+
+def test_a_stop_is_no_failure(
+    config: ServerConfig, folders: dict[str, Path], backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Splits that are left out because the server stops are not told as failed."""
+    begun, freed = threading.Event(), threading.Event()
+
+    def opener(granted: Any, arguments: LoadArguments) -> Any:
+        begun.set()
+        assert freed.wait(TIMEOUT_S)
+        return backend
+
+    caplog.set_level(logging.INFO, "fdss.preloading")
+    with Server(replace(config, local={"splits": folders["splits"]}), opener=opener) as server:
+        assert begun.wait(TIMEOUT_S)
+        server.stop()
+        eventually(server.preloading._stopping.is_set)
+        freed.set()
+
+    assert server.preloading.outcome.failed == ()
+    assert not server.preloading.is_done
+    assert "failed" not in caplog.text
+
+
+def test_a_stop_does_not_wait_for_the_turn_of_another(config: ServerConfig, backend: Any) -> None:
+    """While another process is at the dataset, the end of a server is none of its business."""
+    asked = threading.Event()
+    (wanted,) = wanted_datasets(replace(config, preload=("local/sample",)))
+    places.index_folder().mkdir(parents=True, exist_ok=True)
+    file = places.index_folder() / f".preload-{replace(wanted, split='train').handle}.lock"
+
+    def opener(granted: Any, arguments: LoadArguments) -> Any:
+        asked.set()
+        return backend
+
+    with locked(file), Server(replace(config, preload=("local/sample",)), opener=opener) as server:
+        eventually(lambda: bool(server.preloading._threads))
+        (thread,) = server.preloading._threads
+        server.close()
+        assert not thread.is_alive()
+
+    assert not asked.is_set()
+    assert server.preloading.outcome.failed == ()
+
+
+def test_more_than_may_stay_open_is_warned_of(
+    config: ServerConfig, folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Preloading that closes what it opened first says so, and what helps."""
+    named = replace(config, local={"splits": folders["splits"]})
+    for max_open in (1, 2):
+        with Server(replace(named, max_open=max_open)) as server:
+            assert server.preloading.wait(TIMEOUT_S)
+
+    told = [message for message in caplog.messages if "max_open" in message]
+    assert told == [
+        "2 splits were preloaded and only the last 1 stay open; raise max_open, or preload less"
+    ]
+
+
+def test_the_seconds_of_a_line_have_the_preparing_in_them(
+    config: ServerConfig, backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Splits of a dataset are known once it is prepared, which is the longest part."""
+    caplog.set_level(logging.INFO, "fdss.preloading")
+
+    def splits(config: ServerConfig, arguments: LoadArguments) -> list[str]:
+        threading.Event().wait(0.2)
+        return ["train"]
+
+    wanted = replace(config, preload=("local/sample",))
+    catalog = Catalog(wanted, opener=lambda granted, arguments: backend)
+    preloading = Preloading(lambda: catalog, splits=splits)
+    preloading.begin(wanted)
+    assert preloading.wait(TIMEOUT_S)
+    preloading.stop()
+
+    (line,) = [message for message in caplog.messages if ", split train: " in message]
+    assert float(line.split()[-2]) >= 0.2
 
 
 def test_the_setting_names_paths_configurations_and_all(folders: dict[str, Path]) -> None:

@@ -32,6 +32,20 @@ def test_every_worker_has_it_open_and_one_has_built_the_index(
     assert len(list((places.index_folder() / "batches").glob("*.batches"))) == 1
 
 
+@pytest.mark.only_on("linux")
+def test_what_is_prepared_leaves_no_bars_in_the_log(
+    start_workers: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log is lines; libraries draw progress for people who look at a terminal."""
+    monkeypatch.delenv("HF_DATASETS_DISABLE_PROGRESS_BARS")
+    folder = tmp_path / "lines"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
+    said = start_workers("--local", f"lines={folder}", "--preload", "all")
+
+    assert not any("examples" in line for line in said)
+
+
 @pytest.fixture
 def start_workers() -> Callable[..., list[str]]:
     """Return a call that runs a server of two workers until both have preloaded."""
