@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 import pytest
-from clusters import FAST, MakePeer, eventually
+from clusters import MakePeer, eventually
 from scenes import LOCALS, MB, cached, holds, is_busy, local
 from visitors import Visitor, visitor
 
 from fdss.router.knowledge import Server, Tally
 from fdss.router.membership import Member
-from fdss.router.names import registry_file
 from fdss.router.offers import Load, Offer, Policy
-from fdss.router.registry import Registry, RegistryMembership
 from fdss.router.router import Router
 from fdss.web.snapshots import Snapshot
 
@@ -25,22 +22,6 @@ SERVERS, DATASETS = 50, 2_000
 #: As much as a page of a large cluster may weigh, and take, on a machine that does other things.
 MAX_PAGE_BYTES = 100_000
 MAX_S = 2.0
-
-
-@pytest.fixture
-def router(home: object) -> Iterator[Router]:
-    """Return a router of the servers in the registry."""
-    memberships = [RegistryMembership(Registry(registry_file()))]
-    with Router(memberships, rhythm=FAST, is_guarded=True) as router:
-        yield router
-
-
-@pytest.fixture
-def guest(router: Router) -> Visitor:
-    """Return somebody who has logged in."""
-    guest = visitor(router)
-    guest.log_in()
-    return guest
 
 
 @pytest.fixture(scope="module")

@@ -84,22 +84,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fdss.web.explore_opening.PATIENCE_S", 30.0)
 
 
-@pytest.fixture
-def router(home: object) -> Iterator[Router]:
-    """Return a router of the servers in the registry."""
-    memberships = [RegistryMembership(Registry(registry_file()))]
-    with Router(memberships, rhythm=FAST, is_guarded=True) as router:
-        yield router
-
-
-@pytest.fixture
-def guest(router: Router) -> Visitor:
-    """Return somebody who has logged in."""
-    guest = visitor(router)
-    guest.log_in()
-    return guest
-
-
 @dataclass(frozen=True)
 class Looker:
     """Somebody who looks at the datasets of the shelf."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -21,22 +20,6 @@ from fdss.wire.names import HEALTH_PATH, LOCAL_PATH, MAX_COUNT
 
 SECRET = "s3cret-" + "x" * 40
 HOSTILE = "<script>alert(1)</script>\"'{{ 7*7 }}"
-
-
-@pytest.fixture
-def router(home: object) -> Iterator[Router]:
-    """Return a router of the servers in the registry."""
-    memberships = [RegistryMembership(Registry(registry_file()))]
-    with Router(memberships, rhythm=FAST, is_guarded=True) as router:
-        yield router
-
-
-@pytest.fixture
-def guest(router: Router) -> Visitor:
-    """Return somebody who has logged in."""
-    guest = visitor(router)
-    guest.log_in()
-    return guest
 
 
 def _bundle(host: str = "data-9.example", scheme: str = "") -> str:
