@@ -57,6 +57,14 @@ class AskFailed(OSError):
         return self.status is not None and 400 <= self.status < 500 and self.status != 429
 
 
+class AskTimedOut(AskFailed):
+    """A server has not answered in time; it may be at work on it still."""
+
+
+class RowTooLarge(AskFailed):
+    """A single row is more than the router takes of a server at a time."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """One question to a server.
@@ -146,7 +154,7 @@ class Asker:
         except AskFailed:
             raise
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise AskFailed(_reason(error)) from error
+            raise _failed(error) from error
         except SettingError as error:
             # Without its words: they name a file of this machine.
             _tell_untrusted(error.message)
@@ -271,14 +279,14 @@ def _shown(text: object) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in kept)
 
 
-def _reason(error: BaseException) -> str:
-    """Return the operating system's or the transport's words for what lies at the bottom."""
+def _failed(error: BaseException) -> AskFailed:
+    """Return the failure with the system's or the transport's words for what lies at the bottom."""
     deepest: BaseException | None = error
     while deepest is not None:
         if isinstance(deepest, (requests.Timeout, TimeoutError)):
-            return "no answer in time"
+            return AskTimedOut("no answer in time")
         if isinstance(deepest, OSError) and deepest.strerror:
-            return str(deepest.strerror)
+            return AskFailed(str(deepest.strerror))
         last, deepest = deepest, deepest.__cause__ or deepest.__context__
     # What the server sent may stand in it.
-    return _shown(str(last)) or type(last).__name__
+    return AskFailed(_shown(str(last)) or type(last).__name__)

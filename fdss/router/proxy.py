@@ -19,7 +19,7 @@ from fdss.errors import BadParameter, NotFound, PageError, UnknownHandle
 from fdss.wire import names
 from fdss.wire.ndjson import decode_lines
 
-from .asking import Answer, Ask, Asker, AskFailed, Json
+from .asking import Answer, Ask, Asker, AskFailed, Json, RowTooLarge
 from .membership import Member
 from .turns import Turns
 
@@ -235,7 +235,7 @@ def _check_range(ask: RowsAsk) -> None:
 def _page(answer: Answer, ask: RowsAsk, length: int) -> LinesPage:
     lines = answer.body.split(b"\n")[:-1]
     if answer.is_cut and not lines:
-        raise AskFailed(
+        raise RowTooLarge(
             f"the row at position {ask.position:,} alone has more than {PAGE_BYTES >> 20} MiB; "
             "leave out the column that is so large"
         )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from fdss.errors import FdssError
-from fdss.router.asking import AskFailed
+from fdss.router.asking import AskFailed, AskTimedOut, RowTooLarge
 
 from .values_text import visible
 
@@ -80,12 +80,12 @@ def trouble_of(error: AskFailed | FdssError) -> Trouble:
     if error.status == 500 and error.code:
         hint = "the log of the server has the details"
         return Trouble(BAD_GATEWAY, error.code, text, hint, is_said=True)
-    is_large = error.status is None and "alone has more than" in text
+    is_large = isinstance(error, RowTooLarge)
     return Trouble(
         BAD_GATEWAY,
         "row-too-large" if is_large else "bad-gateway",
         text,
-        "look at some columns alone" if is_large else _hint(text),
+        "look at some columns alone" if is_large else _hint(error),
         is_large=is_large,
     )
 
@@ -96,7 +96,7 @@ def _sentence(text: str) -> str:
     return f"{said[:1].upper()}{said[1:]}."
 
 
-def _hint(text: str) -> str:
-    if "in time" in text or "too slowly" in text:
+def _hint(error: AskFailed) -> str:
+    if isinstance(error, AskTimedOut):
         return "the server may be at work on it still: reload the page in a minute"
     return "see on the page of the servers whether it is up, then reload this page"
