@@ -40,7 +40,7 @@ setup(
         "prometheus-client>=0.13",
         "pyarrow>=21",
         "pyyaml>=6.0.1",
-        "redis>=5.0",
+        "redis>=5.2.1",
         "requests>=2.32.4",
         "tqdm>=4.66.3",
         "urllib3>=2.0.2",
