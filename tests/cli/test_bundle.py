@@ -12,6 +12,7 @@ import pytest
 from certified import Certified
 from clusters import eventually
 from command_line import Run
+from ports import free_port
 
 from fdss.bundles import Bundle, parse_bundle
 from fdss.config import ServerConfig
@@ -63,17 +64,15 @@ def test_bundle_names_an_address_that_others_reach(
 @needs_network
 def test_another_server_at_that_port_is_not_named(home: Path, run_fdss: Run) -> None:
     """Where another server answers on the outer address, the bundle names the one asked."""
-    config = ServerConfig(host=OUTER[0], port=0, insecure=True, auth_token="other", no_hf=True)
-    with (
-        Server(config) as other,
-        Server(ServerConfig(port=_port(other), auth_token="own")),
-    ):
+    port = free_port()
+    config = ServerConfig(host=OUTER[0], port=port, insecure=True, auth_token="other", no_hf=True)
+    with Server(config), Server(ServerConfig(port=port, auth_token="own")):
         file = home / "token"
         file.write_text("own", "utf-8")
         file.chmod(0o600)
-        ended = run_fdss("bundle", f"http://127.0.0.1:{_port(other)}", "--token-file", str(file))
+        ended = run_fdss("bundle", f"http://127.0.0.1:{port}", "--token-file", str(file))
 
-    assert parse_bundle(ended.out) == Bundle("127.0.0.1", _port(other), "own")
+    assert parse_bundle(ended.out) == Bundle("127.0.0.1", port, "own")
 
 
 def test_host_is_what_a_person_says(server: Server, run_fdss: Run) -> None:
