@@ -11,18 +11,16 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import HTTPException
 
-from fdss.access import install_access_log, shown_path
-from fdss.application import Application
+from fdss.access import install_access_log
+from fdss.application import Application, install_errors
 from fdss.catalog import Catalog
 from fdss.config import ServerConfig
 from fdss.errors import (
-    AuthenticationRequired,
     BodyTooLarge,
     FdssError,
     MethodNotAllowed,
     NotFound,
     SettingError,
-    Unavailable,
     kind_of_status,
 )
 from fdss.gate import install_gate
@@ -37,7 +35,7 @@ from fdss.views.openapi import openapi_blueprint
 from fdss.views.places import places_blueprint
 from fdss.views.ready import ready_blueprint
 from fdss.views.rows import rows_blueprint
-from fdss.wire.names import GUARD_HEADERS, JSON, REALM
+from fdss.wire.names import GUARD_HEADERS, JSON
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +71,8 @@ def create_app(config: ServerConfig, catalog: Catalog, state: State | None = Non
     _install_guard_headers(app)
     install_counting(app, state.meter, state.meter.streamed)
     install_gate(app, config.auth_token)
-    _install_errors(app, Scrubber(config))
+    scrubber = Scrubber(config)
+    install_errors(app, lambda error: _response(error, scrubber), _translated, "server", logger)
     for blueprint in (
         health_blueprint(config, state.traffic),
         datasets_blueprint(catalog),
@@ -96,38 +95,12 @@ def _install_guard_headers(app: Flask) -> None:
         return response
 
 
-def _install_errors(app: Flask, scrubber: Scrubber) -> None:
-    @app.errorhandler(FdssError)
-    def known(error: FdssError) -> Response:
-        if error.status >= 500 and not isinstance(error, Unavailable):
-            logger.error("%s %s failed", request.method, shown_path(), exc_info=error)
-        return _response(error, scrubber)
-
-    @app.errorhandler(HTTPException)
-    def refused_by_routing(error: HTTPException) -> Response:
-        response = _response(_translated(error), scrubber)
-        for header, value in error.get_headers():
-            if header == "Allow":
-                response.headers[header] = value
-        return response
-
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
-        logger.error("%s %s failed", request.method, shown_path(), exc_info=error)
-        hint = "the server's log has the details"
-        return _response(FdssError("The server failed to answer.", hint=hint), scrubber)
-
-
 def _response(error: FdssError, scrubber: Scrubber) -> Response:
     note_refusal(error.code)
     asked = unquote(request.full_path) + g.get("asked", "")
     body = {field: scrubber.scrubbed(text, asked) for field, text in error.as_json().items()}
     response = jsonify(body)
     response.status_code = error.status
-    if isinstance(error, AuthenticationRequired):
-        response.headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"'
-    if isinstance(error, Unavailable):
-        response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

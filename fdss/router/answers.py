@@ -10,10 +10,10 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from fdss.access import shown_path
-from fdss.errors import AuthenticationRequired, FdssError, Unavailable, kind_of_status
+from fdss.application import install_errors as install_error_answers
+from fdss.errors import FdssError, kind_of_status
 from fdss.metrics.counting import note_refusal
-from fdss.wire.names import GUARD_HEADERS, JSON, REALM
+from fdss.wire.names import GUARD_HEADERS, JSON
 
 #: The code of an answer that stands for that of a server which failed.
 BAD_GATEWAY = "bad-gateway"
@@ -42,34 +42,14 @@ def install_errors(app: Flask) -> None:
             response.headers.setdefault(name, value)
         return response
 
-    @app.errorhandler(FdssError)
-    def known(error: FdssError) -> Response:
-        if error.status >= 500 and not isinstance(error, Unavailable):
-            logger.error("%s %s failed", request.method, shown_path(), exc_info=error)
-        return _answer(error)
+    install_error_answers(app, _answer, _translated, "router", logger)
 
-    @app.errorhandler(HTTPException)
-    def refused_by_routing(error: HTTPException) -> Response:
-        kind = kind_of_status(error.code or 500)
-        reason = "there is no such endpoint." if error.code == 404 else error.description
-        text = f"{request.method} {request.path[:200]}: {reason or error.name}"
-        response = _answer(kind(text, hint=""))
-        for header, value in error.get_headers():
-            if header == "Allow":
-                response.headers[header] = value
-        return response
 
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
-        logger.error("%s %s failed", request.method, shown_path(), exc_info=error)
-        hint = "the router's log has the details"
-        return _answer(FdssError("The router failed to answer.", hint=hint))
+def _translated(error: HTTPException) -> FdssError:
+    kind = kind_of_status(error.code or 500)
+    reason = "there is no such endpoint." if error.code == 404 else error.description
+    return kind(f"{request.method} {request.path[:200]}: {reason or error.name}", hint="")
 
 
 def _answer(error: FdssError) -> Response:
-    response = json_answer(error_body(error.message, error.code, error.hint), error.status)
-    if isinstance(error, AuthenticationRequired):
-        response.headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"'
-    if isinstance(error, Unavailable):
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    return response
+    return json_answer(error_body(error.message, error.code, error.hint), error.status)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from fdss.errors import Unavailable
 
-#: Requests to one server at a time; its proxy has one more turn than this, for others.
+#: Requests to one server at a time; its proxy has more turns than these, for others.
 TURNS = 3
 #: How many wait altogether, and for how long: a browser asks for six pictures at once.
 MOST_WAITING = 8
