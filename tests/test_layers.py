@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -123,10 +124,17 @@ MODULES = {
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 THIS = Path(__file__).resolve()
 
-each_module = pytest.mark.parametrize("module", MODULES.values(), ids=list(MODULES))
-each_test_file = pytest.mark.parametrize(
-    "path", TESTS, ids=[path.relative_to(ROOT).as_posix() for path in TESTS]
-)
+
+def _offences(rule: Callable[[Module], list[str]], *packages: str) -> dict[str, list[str]]:
+    """Return what a rule finds in the modules (of these packages, or all), by module."""
+    inside = (m for m in MODULES.values() if not packages or _within(m.name, packages))
+    return {module.name: found for module in inside if (found := rule(module))}
+
+
+def _test_offences(rule: Callable[[ast.Module], list[str]]) -> dict[str, list[str]]:
+    """Return what a rule finds in the files of the tests, by file."""
+    found = {path.relative_to(ROOT).as_posix(): rule(_parsed(path)) for path in TESTS}
+    return {path: offences for path, offences in found.items() if offences}
 
 
 def _within(name: str, packages: tuple[str, ...] | list[str]) -> bool:
@@ -150,45 +158,54 @@ def _lines(function: Function) -> int:
     return function.end_lineno - body[0].lineno + 1 + (function.body[0].lineno - function.lineno)
 
 
-@each_module
-def test_server_and_shared_words_import_neither_client_nor_command_line(module: Module) -> None:
+def test_server_and_shared_words_import_neither_client_nor_command_line() -> None:
     """What lies in fdss/ imports neither fdss.client nor fdss.cli, not even inside a function."""
-    if not _within(module.name, ["fdss.client", "fdss.cli"]):
-        assert _found(module.imports(at_import=False), ["fdss.client", "fdss.cli"]) == []
+    outside = ["fdss.client", "fdss.cli"]
+
+    def rule(module: Module) -> list[str]:
+        return _found(module.imports(at_import=False), outside)
+
+    assert {m: f for m, f in _offences(rule).items() if not _within(m, outside)} == {}
 
 
-@each_module
-def test_client_imports_no_server(module: Module) -> None:
+def test_client_imports_no_server() -> None:
     """The client imports the shared words of fdss only, and no server library."""
-    if not _within(module.name, ["fdss.client"]):
-        return
-    imports = module.imports(at_import=False)
 
-    assert _found(imports, [*SERVER_LIBRARIES, "fdss.cli"]) == []
-    ours = {name for name in imports if name in MODULES and name != "fdss"}
-    assert sorted(name for name in ours if not _within(name, [*SHARED, "fdss.client"])) == []
+    def rule(module: Module) -> list[str]:
+        imports = module.imports(at_import=False)
+        return [
+            *_found(imports, [*SERVER_LIBRARIES, "fdss.cli"]),
+            *_ours_outside(imports, [*SHARED, "fdss.client"]),
+        ]
+
+    assert _offences(rule, "fdss.client") == {}
 
 
-@each_module
-def test_shared_words_import_no_server(module: Module) -> None:
+def test_shared_words_import_no_server() -> None:
     """The shared words import neither a server library nor a module of the server."""
-    if not _within(module.name, SHARED):
-        return
-    imports = module.imports(at_import=False)
 
-    assert _found(imports, SERVER_LIBRARIES) == []
+    def rule(module: Module) -> list[str]:
+        imports = module.imports(at_import=False)
+        return [*_found(imports, SERVER_LIBRARIES), *_ours_outside(imports, SHARED)]
+
+    assert _offences(rule, *SHARED) == {}
+
+
+def _ours_outside(imports: set[str], packages: list[str]) -> list[str]:
     ours = {name for name in imports if name in MODULES and name != "fdss"}
-    assert sorted(name for name in ours if not _within(name, SHARED)) == []
+    return sorted(name for name in ours if not _within(name, packages))
 
 
-@each_module
-def test_nothing_heavy_is_imported_by_importing_a_module(module: Module) -> None:
+def test_nothing_heavy_is_imported_by_importing_a_module() -> None:
     """No module imports datasets or torch at module level, only where a call needs them."""
-    # `try: import torch` decides what the client's dataset inherits from.
-    allowed = {"fdss.client.dataset": {"torch"}}.get(module.name, set())
-    found = _found(module.imports(at_import=True), HEAVY_LIBRARIES)
 
-    assert [name for name in found if name.partition(".")[0] not in allowed] == []
+    def rule(module: Module) -> list[str]:
+        # `try: import torch` decides what the client's dataset inherits from.
+        allowed = {"fdss.client.dataset": {"torch"}}.get(module.name, set())
+        found = _found(module.imports(at_import=True), HEAVY_LIBRARIES)
+        return [name for name in found if name.partition(".")[0] not in allowed]
+
+    assert _offences(rule) == {}
 
 
 def test_no_module_imports_itself_over_others() -> None:
@@ -204,18 +221,19 @@ def test_no_module_imports_itself_over_others() -> None:
         pytest.fail(" -> ".join(cycle.args[1]))
 
 
-@each_module
-def test_relative_imports_stay_in_their_folder(module: Module) -> None:
+def test_relative_imports_stay_in_their_folder() -> None:
     """A relative import has one dot: on disk, two would leave client/ for the checkout's root."""
-    relative = [node for node in _nodes(module.tree) if isinstance(node, ast.ImportFrom)]
 
-    assert [ast.unparse(node) for node in relative if node.level > 1] == []
+    def rule(module: Module) -> list[str]:
+        relative = [node for node in _nodes(module.tree) if isinstance(node, ast.ImportFrom)]
+        return [ast.unparse(node) for node in relative if node.level > 1]
+
+    assert _offences(rule) == {}
 
 
-@each_module
-def test_folders_are_imported_by_their_import_names(module: Module) -> None:
+def test_folders_are_imported_by_their_import_names() -> None:
     """Nobody imports client or cli: beside fdss.client it would give every class twice."""
-    assert _found(module.imports(at_import=False), ["client", "cli"]) == []
+    assert _offences(lambda m: _found(m.imports(at_import=False), ["client", "cli"])) == {}
 
 
 @pytest.mark.parametrize("name", ["fdss.client", "fdss.client.loader", "fdss.client.remote"])
@@ -252,23 +270,21 @@ def _loaded_by(run_python: Callable[..., subprocess.CompletedProcess[str]], code
     return set(names)
 
 
-@each_module
-def test_modules_are_short(module: Module) -> None:
+def test_modules_are_short() -> None:
     """A module has 300 lines at most."""
-    assert len(module.path.read_text("utf-8").splitlines()) <= MAX_MODULE_LINES
+    lines = {m.name: len(m.path.read_text("utf-8").splitlines()) for m in MODULES.values()}
+
+    assert {name: count for name, count in lines.items() if count > MAX_MODULE_LINES} == {}
 
 
-@each_module
-def test_functions_are_short(module: Module) -> None:
+def test_functions_are_short() -> None:
     """No function has more than 60 lines, nor more than 6 parameters that are not the spec's."""
-    too_long = [f.name for f in _functions(module.tree) if _lines(f) > MAX_FUNCTION_LINES]
-    too_many = [
-        function.name
-        for function in _functions(module.tree)
-        if _parameters(function) > MAX_PARAMETERS and function.name not in MANY_PARAMETERS
-    ]
 
-    assert (too_long, too_many) == ([], [])
+    def is_large(function: Function) -> bool:
+        many = _parameters(function) > MAX_PARAMETERS and function.name not in MANY_PARAMETERS
+        return many or _lines(function) > MAX_FUNCTION_LINES
+
+    assert _offences(lambda m: [f.name for f in _functions(m.tree) if is_large(f)]) == {}
 
 
 def _parameters(function: Function) -> int:
@@ -284,19 +300,21 @@ def test_most_functions_are_very_short() -> None:
     assert statistics.quantiles(lines, n=10)[8] <= 25
 
 
-@each_module
-def test_modules_are_named_for_what_they_hold(module: Module) -> None:
+def test_modules_are_named_for_what_they_hold() -> None:
     """No module is a drawer for everything."""
-    assert not {"utils", "util", "helpers", "common", "misc"} & set(module.name.split("."))
+    drawers = {"utils", "util", "helpers", "common", "misc"}
+
+    assert _offences(lambda module: sorted(drawers & set(module.name.split(".")))) == {}
 
 
-@each_module
-def test_everything_public_has_a_docstring(module: Module) -> None:
+def test_everything_public_has_a_docstring() -> None:
     """Every module, public class and public function says what it is, as a sentence."""
-    bad = [name for name, text in _docstrings(module.tree) if not _is_sentence(text)]
 
-    if module.path.read_text("utf-8").strip():
-        assert bad == []
+    def rule(module: Module) -> list[str]:
+        said = _docstrings(module.tree) if module.path.read_text("utf-8").strip() else ()
+        return [name for name, text in said if not _is_sentence(text)]
+
+    assert _offences(rule) == {}
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
@@ -331,25 +349,26 @@ def _is_sentence(text: str | None) -> bool:
     return text is not None and text.partition("\n\n")[0].rstrip().endswith((".", "?", "!"))
 
 
-@each_test_file
-def test_every_test_states_a_fact(path: Path) -> None:
+def test_every_test_states_a_fact() -> None:
     """Every test has a docstring that ends as a sentence does."""
-    tests = [
-        function for function in _functions(_parsed(path)) if function.name.startswith("test_")
-    ]
 
-    assert [test.name for test in tests if not _is_sentence(ast.get_docstring(test))] == []
+    def rule(tree: ast.Module) -> list[str]:
+        tests = (f for f in _functions(tree) if f.name.startswith("test_"))
+        return [test.name for test in tests if not _is_sentence(ast.get_docstring(test))]
+
+    assert _test_offences(rule) == {}
 
 
-@each_test_file
-def test_no_test_sleeps(path: Path) -> None:
+def test_no_test_sleeps() -> None:
     """Tests wait for events, never for time to pass."""
-    calls = [node for node in _nodes(_parsed(path)) if _is_sleep(node)]
 
-    assert [call.lineno for call in calls if isinstance(call, ast.Call)] == []
+    def rule(tree: ast.Module) -> list[str]:
+        return [f"line {node.lineno}" for node in _nodes(tree) if _is_sleep(node)]
+
+    assert _test_offences(rule) == {}
 
 
-def _is_sleep(node: ast.AST) -> bool:
+def _is_sleep(node: ast.AST) -> TypeGuard[ast.Call]:
     return isinstance(node, ast.Call) and ast.unparse(node.func) in ("sleep", "time.sleep")
 
 
