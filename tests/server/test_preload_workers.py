@@ -61,10 +61,13 @@ def start_workers() -> Callable[..., list[str]]:
             assert process.stderr is not None
             watch = threading.Timer(TIMEOUT_S, process.kill)
             watch.start()
+            ready = 0
             for line in process.stderr:
                 said.append(line)
-                if sum("preloaded 1 of 1 datasets" in one for one in said) == 2:
-                    process.terminate()
+                if "preloaded 1 of 1 datasets" in line:
+                    ready += 1
+                    if ready == 2:
+                        process.terminate()
             watch.cancel()
         assert process.returncode == 0
         return said

@@ -21,7 +21,6 @@ from fdss.serving import Server
 
 pytestmark = [
     pytest.mark.torch,
-    pytest.mark.trainers,
     # torchdata 0.11 under a newer torch.
     pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
     # The number of workers is what is tested, whatever the number of cores.
