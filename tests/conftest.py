@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import signal
@@ -148,6 +149,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable, value in _home_variables(home).items():
         monkeypatch.setenv(variable, value)
     return home
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Leave the level as it was: the settings of a server change it for the whole process."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture

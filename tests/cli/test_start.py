@@ -53,13 +53,11 @@ class Started:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Started:
     """Return a call of ``fdss start`` that stops short of serving."""
     started = Started()
     monkeypatch.setattr(fdss.serving, "serve", started.serve)
-    level = logging.getLogger().level
-    yield started
-    logging.getLogger().setLevel(level)
+    return started
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from http.client import HTTPSConnection
@@ -282,13 +282,11 @@ class TestCommandLine:
     """``fdss start`` with flags and a file."""
 
     @pytest.fixture
-    def started(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ServerConfig]]:
+    def started(self, monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
         """Return what it would serve with, once it has been run."""
         found: list[ServerConfig] = []
         monkeypatch.setattr(fdss.serving, "serve", lambda config, read: found.append(config))
-        level = logging.getLogger().level
-        yield found
-        logging.getLogger().setLevel(level)
+        return found
 
     def test_a_flag_turns_off_what_the_file_turns_on(
         self, started: list[ServerConfig], certified: Certified, tmp_path: Path
