@@ -13,6 +13,7 @@ from fdss import tokens
 from fdss.bundles import SCHEME, parse_bundle
 from fdss.errors import FdssError, SettingError
 from fdss.protection import settle_protection
+from fdss.router.asking import token_of
 from fdss.router.config import RouterConfig, RouterFile, config_of, read_router_file
 from fdss.router.membership import Member, checked_base_url
 from fdss.router.names import REGISTRY, registry_file
@@ -212,6 +213,6 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         member.server_id,
         member.base_url,
         member.label,
-        "(set)" if member.auth_token else "-",
+        "(set)" if member.auth_token else "(kept here)" if token_of(member) else "-",
         verified if member.base_url.startswith("https:") else "-",
     )

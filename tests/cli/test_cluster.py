@@ -15,8 +15,9 @@ from clusters import FAST, Client, eventually, register
 from command_line import Run
 
 import fdss
+from fdss import tokens
 from fdss.config import ServerConfig
-from fdss.places import router_token_file
+from fdss.places import router_token_file, token_file
 from fdss.router.config import RouterConfig
 from fdss.router.names import registry_file
 from fdss.router.serving import RouterServer
@@ -34,6 +35,18 @@ def client(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         running = Client(router)
         eventually(lambda: running.knows(1))
         yield running
+
+
+def test_a_token_that_this_machine_keeps_is_told(run_fdss: Run) -> None:
+    """A server of this machine that is listed without a token is asked with the one it keeps."""
+    run_fdss("router", "add", "http://127.0.0.1:8766")
+
+    missing = run_fdss("router", "list").out
+    tokens.keep(token_file(8766), "secret-token")
+    kept = run_fdss("router", "list").out
+
+    assert missing.splitlines()[1].split()[-2:] == ["-", "-"]
+    assert "(kept here)" in kept and "secret-token" not in kept
 
 
 def test_registry_is_kept_from_the_command_line(home: Path, run_fdss: Run) -> None:

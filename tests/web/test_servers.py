@@ -177,7 +177,7 @@ def test_tables_are_sorted_and_searched_by_their_address(
 
     def names(query: str) -> list[str]:
         page = guest.get(f"/servers/{server_id}?{query}").text
-        return re.findall(r'<th scope="row">([^<]+)', page)
+        return re.findall(r'<th scope="row"><a class="name" href="/explore/[^"]+">([^<]+)', page)
 
     assert names("")[0] == "allenai/c4"
     assert names("cache.sort=-size")[:2] == ["HuggingFaceFW/fineweb-edu", "allenai/c4"]
