@@ -37,6 +37,7 @@ COMPRESSIONS = {PLAIN_ARROW: "none", LZ4: "lz4", ZSTD: "zstd"}
 
 # Of a dataset that is over sooner, requests are measured and not rows.
 LEAST_DATASET_S = 0.02
+LEAST_ROUND_TRIPS = 5
 
 CLIENT, LINK, CONNECTION, SERVER, PAGES = "client", "link", "connection", "server", "pages"
 SMALL = "dataset"
@@ -84,13 +85,14 @@ def conclusion_of(
     Args:
         chosen: The form that a client takes by itself.
         rows: Rows of the dataset.
+        round_trip_s: Of the smallest request.
         cores: Cores of this machine that this process may use.
     """
     auto, raw = figures.get(Key(AUTO, reads=ROWS)), figures.get(Key(chosen))
     plain = figures.get(Key(PLAIN_ARROW))
     if auto is None or raw is None or plain is None:
         return None
-    if rows < LEAST_DATASET_S * plain.rows_s:
+    if rows < max(LEAST_DATASET_S, LEAST_ROUND_TRIPS * round_trip_s) * plain.rows_s:
         text = f"the dataset: {rows:,} rows are over before a link shows what it gives"
         return Conclusion(SMALL, text, ())
     limit, text = _limit(figures, auto, raw, round_trip_s)

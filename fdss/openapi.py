@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -163,8 +164,9 @@ ENDPOINTS = (
 )
 
 
+@cache
 def description() -> Json:
-    """Return the OpenAPI 3.1 document of the API."""
+    """Return the OpenAPI 3.1 document of the API, the same to everybody."""
     return document(names.SERVICE, ENDPOINTS, schemas.SCHEMAS)
 
 

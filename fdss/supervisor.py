@@ -225,10 +225,11 @@ class Supervisor:
         deadline = time.monotonic() + self._entrance.config.drain_timeout + MARGIN_S
         self._tell_all(DRAIN)
         while self._are_any_left() and time.monotonic() < deadline:
-            if any(name in STOPPING for name in self._signals):
-                self._tell_all(CUT)
-                deadline = min(deadline, time.monotonic() + MARGIN_S)
-            self._signals.clear()
+            # One by one: another may come at any moment.
+            while self._signals:
+                if self._signals.popleft() in STOPPING:
+                    self._tell_all(CUT)
+                    deadline = min(deadline, time.monotonic() + MARGIN_S)
             self._wait(max(0.0, deadline - time.monotonic()))
         for index, slot in enumerate(self._slots):
             if slot.process is not None:

@@ -114,4 +114,4 @@ class Board:
 
 
 def _row_size(families: tuple[Family, ...]) -> int:
-    return sum(family.width * len(family.series) for family in families)
+    return sum(family.size for family in families)

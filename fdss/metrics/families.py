@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import product
+from math import prod
 
 #: The value of a label that stands for every value that is not listed.
 OTHER = "other"
@@ -49,6 +50,11 @@ class Family:
     def series(self) -> list[tuple[str, ...]]:
         """Return every combination of values of its labels."""
         return list(product(*self.labels.values()))
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers all of its series have."""
+        return self.width * prod(map(len, self.labels.values()))
 
     @property
     def width(self) -> int:

@@ -57,7 +57,6 @@ def _own_blueprint(*, has_token: bool) -> Blueprint:
         "version": API_VERSION,
         "policy": {"auth_required": has_token},
     }
-    described = description()
 
     @blueprint.get(HEALTH_PATH)
     def tell_health() -> Response:
@@ -69,6 +68,6 @@ def _own_blueprint(*, has_token: bool) -> Blueprint:
 
     @blueprint.get(OPENAPI_PATH)
     def tell_description() -> Response:
-        return json_answer(described)
+        return json_answer(description())
 
     return blueprint

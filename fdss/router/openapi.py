@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from fdss.errors import NobodyServes
@@ -123,6 +124,7 @@ ENDPOINTS = (
 )
 
 
+@cache
 def description() -> Json:
-    """Return the OpenAPI 3.1 document of the router's API."""
+    """Return the OpenAPI 3.1 document of the router's API, the same to everybody."""
     return document(SERVICE, ENDPOINTS, schemas.SCHEMAS)

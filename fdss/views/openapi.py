@@ -11,10 +11,9 @@ from fdss.wire.names import OPENAPI_PATH
 def openapi_blueprint() -> Blueprint:
     """Return GET /v1/openapi.json."""
     blueprint = Blueprint("openapi", __name__)
-    described = description()
 
     @blueprint.get(OPENAPI_PATH)
     def tell_description() -> Response:
-        return jsonify(described)
+        return jsonify(description())
 
     return blueprint

@@ -135,7 +135,7 @@ def test_a_handshake_is_measured(run_fdss: Run, tmp_path: Path, sample_folder: P
         told = json.loads(run_fdss("bench", server.url, "local/sample", *QUICK, "--json").out)
 
     assert server.url.startswith("https:")
-    assert 0 < told["tls_s"] < 5
+    assert told["tls_s"] > 0
     assert len(_all(told)) >= 15
 
 

@@ -184,10 +184,15 @@ def test_the_server_limits_where_work_makes_bytes_slow() -> None:
 
 def test_a_tiny_dataset_tells_nothing() -> None:
     """Requests are measured, not rows, and nothing is advised."""
-    found = conclusion_of(everywhere(12 * MB), PLAIN_ARROW, 100, NEAR_S, 4)
+    figures = everywhere(12 * MB)
+    far_rows = round(3 * FAR_S * figures[Key(PLAIN_ARROW)].rows_s)
 
-    assert found is not None
-    assert (found.limit, found.advice) == (SMALL, ())
+    for rows, round_trip_s in ((100, NEAR_S), (far_rows, FAR_S)):
+        found = conclusion_of(figures, PLAIN_ARROW, rows, round_trip_s, 4)
+        assert found is not None
+        assert (found.limit, found.advice) == (SMALL, ())
+    enough = conclusion_of(figures, PLAIN_ARROW, far_rows, NEAR_S, 4)
+    assert enough is not None and enough.limit != SMALL
 
 
 def test_too_few_kinds_say_nothing() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from ports import free_port
 
 import fdss
 import fdss.serving
@@ -508,8 +509,8 @@ def test_the_banner_tells_a_fresh_a_kept_and_a_replaced_token(
     started: Callable[..., _Child],
 ) -> None:
     """A first start mints, a second reuses, --regen-token replaces, each with its words."""
-    first = started("-p", "0")
-    port, file = first.port, places.token_file(first.port)
+    port = free_port()
+    first, file = started("-p", str(port)), places.token_file(port)
     minted = tokens.read(file)
     assert minted is not None
     assert first.lines == _banner(minted, port, last=f"persisted token file: {file}")
