@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The names of the browser in Debian and elsewhere.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 
 _TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>

@@ -45,9 +45,12 @@ class Certified:
         """Return a fresh certificate and its key, in place of those of the same name."""
         certificate, key = self.authority.issue(names, days, name=name)
         found = Identity(self.folder / f"{name}.crt", self.folder / f"{name}.key")
-        found.key.touch(0o600)
-        found.key.write_bytes(pem_of_key(key))
-        found.cert.write_bytes(pem_of([certificate]))
+        # Other files each time: the clock of a file system may be too coarse to tell one changed.
+        for path, content in ((found.key, pem_of_key(key)), (found.cert, pem_of([certificate]))):
+            fresh = path.with_suffix(".fresh")
+            fresh.touch(0o600)
+            fresh.write_bytes(content)
+            fresh.replace(path)
         return found
 
     def client(self, own: Identity | None = None) -> ssl.SSLContext:

@@ -30,10 +30,17 @@ _AUTHORITIES = {"requests_ca_bundle", "ssl_cert_file", "ssl_cert_dir"}
 _CI_VARIABLE = "FDSS_CI"
 
 if importlib.util.find_spec("hypothesis") is not None:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
     # The same examples in every run: what a run finds, the next one finds too.
-    settings.register_profile("same", deadline=None, derandomize=True, database=None)
+    settings.register_profile(
+        "same",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        # How long examples take to be made says more of the machine than of them.
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.register_profile("random", deadline=None, print_blob=True)
     settings.load_profile("same")
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import requests
+from clusters import eventually
 from prometheus_client.parser import text_string_to_metric_families
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: A sum that is expected, the name of its numbers, and labels that they have.
+Expected = tuple[float, str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,25 @@ def scraped(url: str, token: str | None = None, verify: str | bool = True) -> Sc
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == METRICS_TYPE
     return Scrape(answer.text)
+
+
+def settled(scrape: Callable[[], Scrape], *expected: Expected) -> Scrape:
+    """Return the first scrape that tells all sums; fail with those of the last one.
+
+    A request is counted by the thread that answers it, after its client has the last byte, and
+    each of its numbers for itself.
+    """
+    last = scrape()
+
+    def told() -> list[Expected]:
+        return [(last.sum(name, **labels), name, labels) for _, name, labels in expected]
+
+    def is_told() -> bool:
+        nonlocal last
+        last = scrape()
+        return told() == [*expected]
+
+    with suppress(AssertionError):
+        eventually(is_told)
+    assert told() == [*expected]
+    return last

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from fdss import places, tokens
 from fdss.arguments import LoadArguments
@@ -21,7 +22,7 @@ from fdss.serving import Server
 
 @contextmanager
 def _listening(host: str, port: int = 0) -> Iterator[int]:
-    with socket.create_server((host, port)) as listener:
+    with socket.create_server((host, port or free_port())) as listener:
         yield int(listener.getsockname()[1])
 
 

@@ -59,3 +59,5 @@ def log_in(page: Page, token: str | None) -> None:
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("button", name="Log out").wait_for()
+    # Its scripts have run: what is typed now is heard.
+    page.wait_for_load_state()

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -28,8 +28,21 @@ RunPython = Callable[..., subprocess.CompletedProcess[str]]
 WAIT_S = 60
 
 
+#: What the tests before have left to the garbage collector.
+earlier: list[threading.Thread] = []
+
+
+@pytest.fixture(autouse=True)
+def own_readers() -> Iterator[None]:
+    """Let a test see the readers alone that are its own."""
+    earlier[:] = readers()
+    yield
+    earlier.clear()
+
+
 def readers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "fdss-read-ahead"]
+    found = [thread for thread in threading.enumerate() if thread.name == "fdss-read-ahead"]
+    return [thread for thread in found if thread not in earlier]
 
 
 def assert_no_reader() -> None:

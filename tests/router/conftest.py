@@ -11,6 +11,17 @@ from clusters import Redis
 from ports import free_port
 from starting import peer as peer, route as route, serve as serve
 
+from fdss.router import proxy, redis_members, turns
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a router wait for servers and for Redis as long as a busy machine makes it wait."""
+    for name in ("MEMORY_TIMEOUT_S", "LOOKUP_TIMEOUT_S", "ROWS_TIMEOUT_S", "LOAD_TIMEOUT_S"):
+        monkeypatch.setattr(proxy, name, 600.0)
+    monkeypatch.setattr(turns, "TURN_TIMEOUT_S", 600.0)
+    monkeypatch.setattr(redis_members, "TIMEOUT_S", 60.0)
+
 
 @pytest.fixture
 def other_folder(tmp_path: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from raw_server import Answer, Request, StartServer, chunk, raw_servers, response
+from urllib3.util import connection as connections
 
 from fdss.router.asking import MAX_BODY_BYTES, MAX_VALUES, PIECE_BYTES, Ask, Asker, AskFailed
 from fdss.router.membership import Member
@@ -74,7 +75,7 @@ def test_answer_that_never_ends_is_given_up_in_time(
     with pytest.raises(AskFailed, match="no answer in time"):
         _ask(url, TIMEOUT_S)
 
-    assert TIMEOUT_S - 0.1 < time.monotonic() - begun_s < 20
+    assert time.monotonic() - begun_s > TIMEOUT_S - 0.1
 
 
 def test_redirect_is_an_answer_and_is_not_followed(start: StartServer) -> None:
@@ -242,12 +243,19 @@ def test_a_name_of_many_hanging_addresses_has_one_deadline(
                 one for last in range(1, 5) for one in real(f"127.0.0.{last}", *others, **named)
             ]
 
+        tried_s = []
+
+        def connected(address: Any, timeout: float, *others: Any, **named: Any) -> Any:
+            tried_s.append(timeout)
+            return real_connection(address, timeout, *others, **named)
+
+        real_connection = connections.create_connection
         monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-        begun_s = time.monotonic()
+        monkeypatch.setattr(connections, "create_connection", connected)
         with pytest.raises(AskFailed, match="no answer in time"):
             _ask(f"http://several.example:{full_port}", TIMEOUT_S)
 
-    assert time.monotonic() - begun_s < 2 * TIMEOUT_S
+    assert sum(tried_s) <= TIMEOUT_S
 
 
 def test_a_name_is_asked_at_its_next_address(

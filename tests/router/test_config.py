@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from ports import free_port
 
 from fdss import tokens
 from fdss.config import ServerConfig
@@ -167,8 +168,8 @@ def test_port_that_is_taken_is_told(home: Path) -> None:
 
 def test_router_that_never_ran_can_be_closed(home: Path) -> None:
     """Closing a router that was only made releases its port."""
-    router = RouterServer(RouterConfig(ServerConfig(port=0)))
-    port = int(router.url.rpartition(":")[2])
+    port = free_port()
+    router = RouterServer(RouterConfig(ServerConfig(port=port)))
 
     router.close()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 from clusters import Client, Redis, Route, Serve, eventually
+from ports import free_port
 
 import fdss
 from fdss.router.announcing import announce
@@ -37,8 +38,9 @@ def test_only_server_of_a_name_may_start_anew(
     """Its names are a 503 while it is away, goodbye or not, and it serves them when it is back."""
     stays = serve(registered=False, other=other_folder)
     client = route(membership=redis_server.url, cluster=CLUSTER)
+    port = free_port()
     with announce(redis_server.url, CLUSTER, Member(stays.url, stays.token or "")):
-        with _process(redis_server, small_folder) as (process, url):
+        with _process(redis_server, small_folder, port) as (process, url):
             eventually(lambda: client.knows(2))
             assert client.chosen("local/s") == url
             process.send_signal(getattr(signal, number))
@@ -51,7 +53,6 @@ def test_only_server_of_a_name_may_start_anew(
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
         assert url in answer.json()["detail"]
         assert unknown.status_code == 410
-        port = int(url.rpartition(":")[2])
         with _process(redis_server, small_folder, port):
             assert client.chosen("local/s") == url
             assert _left(client) == set()
@@ -69,7 +70,7 @@ def _expire(running: Redis, url: str) -> None:
 
 @contextmanager
 def _process(
-    running: Redis, folder: Path, port: int = 0
+    running: Redis, folder: Path, port: int
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a dataset server in a process of its own, which writes itself into the Redis."""
     environment = {**os.environ, "PYTHONPATH": str(Path(fdss.__file__).parents[1])}

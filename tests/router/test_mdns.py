@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
@@ -19,8 +20,10 @@ from fdss.router.membership import Member
 from fdss.router.router import Router
 
 LOOPBACK = ("127.0.0.1",)
-CLUSTER = "rack"
-URL = "http://127.0.0.1:8766"
+#: Other processes hear what is announced here, and may run the same tests: all is this one's own.
+CLUSTER = f"rack-{os.getpid()}"
+PORT = 2_000 + os.getpid() % 30_000
+URL, OTHER_URL = f"http://127.0.0.1:{PORT}", f"http://127.0.0.1:{PORT + 30_000}"
 
 
 @pytest.fixture
@@ -46,9 +49,9 @@ def test_announced_server_is_heard_until_it_says_goodbye(membership: MdnsMembers
 
 def test_other_clusters_are_not_heard(membership: MdnsMembership) -> None:
     """Of two servers on the subnet only the one of this cluster is a member."""
-    other = Member("http://127.0.0.1:1")
+    other = Member(OTHER_URL)
     with (
-        announce("mdns", "other", other, LOOPBACK),
+        announce("mdns", f"other-{CLUSTER}", other, LOOPBACK),
         announce("mdns", CLUSTER, Member(URL), LOOPBACK),
     ):
         eventually(lambda: membership.members())

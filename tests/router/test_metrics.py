@@ -32,7 +32,7 @@ def _eventually(client: Client, name: str, value: float, **labels: str) -> Scrap
         last[:] = [_scraped(client)]
         return last[0].sum(name, **labels) == value
 
-    eventually(is_there, 20)
+    eventually(is_there)
     return last[0]
 
 
@@ -64,8 +64,9 @@ def test_resolves_are_told_by_what_became_of_them(route: Route, peer: MakePeer) 
     assert client.resolve("a/b", name="\x00").status_code == 400
     assert requests.get(client.router.url + ROUTER_RESOLVE_PATH, timeout=60).status_code == 401
     name = "fdss_router_resolves_total"
+    # An answer may be counted after whoever asked has it, and each counter at its own time.
     _eventually(client, name, 5)
-    # An answer may be counted after whoever asked has it.
+    _eventually(client, "fdss_router_refusals_total", 1, code="nobody-serves")
     seen = _eventually(client, "fdss_router_failed_authentications_total", 1, token="missing")
 
     assert seen.sum(name, outcome="resolved") == 3
@@ -83,7 +84,7 @@ def test_servers_are_told_by_health(route: Route, peer: MakePeer) -> None:
     eventually(lambda: client.knows(2))
     seen = _eventually(client, "fdss_router_servers", 2, health=HEALTHY)
     assert seen.sum("fdss_router_membership_reachable") == 1
-    assert 0 <= seen.sum("fdss_router_oldest_health_seconds") < 20
+    assert 0 <= seen.sum("fdss_router_oldest_health_seconds") < 600
     lost.answers[HEALTH_PATH] = 500
     seen = _eventually(client, "fdss_router_servers", 1, health=UNHEALTHY)
 

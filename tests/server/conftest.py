@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from fdss import readiness
 from fdss.app import create_app
 from fdss.arguments import LoadArguments
 from fdss.backend import Chunk, FeaturesJson, Selection
@@ -79,6 +80,12 @@ class TableBackend:
                 yield from table.slice(row, 1).to_batches()
         finally:
             self.released.append("batches")
+
+
+@pytest.fixture(autouse=True)
+def _patient_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no check of a server fail because this machine is slow."""
+    monkeypatch.setattr(readiness, "PATIENCE_S", 60.0)
 
 
 def make_table(rows: int = ROWS, text_bytes: int = 0) -> pa.Table:

@@ -386,7 +386,7 @@ def test_a_client_that_speaks_tls_is_closed_at_once() -> None:
 def test_a_connection_without_a_request_is_closed() -> None:
     """A client that asks for nothing is closed after a while; one that is owed bytes is not."""
     app = Application()
-    with listening(app, idle_s=0.2) as port, ask(port, receive_bytes=4096) as slow:
+    with listening(app, idle_s=2) as port, ask(port, receive_bytes=4096) as slow:
         body = app.wait_for(1)[0]
         with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as idle:
             assert idle.recv(1) == b""

@@ -139,7 +139,7 @@ def test_any_text_is_settings_or_one_error(text: str) -> None:
 @settings(
     max_examples=500,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_file_is_settings_or_one_error(file: Path, content: bytes) -> None:
     """Nothing but a SettingError comes of a file that is no configuration."""

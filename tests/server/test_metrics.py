@@ -19,8 +19,9 @@ import requests
 from certified import Certified
 from clusters import eventually
 from raw_client import TOKEN, connected, get, received, sent
-from scraping import Scrape, scraped
+from scraping import Expected, Scrape, scraped, settled
 
+from fdss import listener
 from fdss.arguments import LoadArguments
 from fdss.config import ServerConfig
 from fdss.metrics.families import Kind
@@ -55,14 +56,19 @@ def _get(server: Server, path: str, **headers: str) -> requests.Response:
 
 def _eventually(server: Server, name: str, value: float, **labels: str) -> Scrape:
     """Return the first scrape in which numbers have a sum: they are counted after the last byte."""
-    last: list[Scrape] = []
+    return _settled(server, (value, name, labels))
 
-    def is_there() -> bool:
-        last[:] = [_scraped(server)]
-        return last[0].sum(name, **labels) == value
 
-    eventually(is_there, 20)
-    return last[0]
+def _settled(server: Server, *expected: Expected) -> Scrape:
+    """Return the first scrape in which all sums are there."""
+    return settled(lambda: _scraped(server), *expected)
+
+
+def _apply(server: Server, **settings: Any) -> None:
+    """Return once a server answers with other settings."""
+    changed = replace(server.config, **settings)
+    server.call(lambda: server.apply(changed))
+    eventually(lambda: server.config == changed)
 
 
 def test_every_endpoint_is_counted_by_its_template() -> None:
@@ -79,7 +85,11 @@ def test_every_metric_is_told_by_a_server_that_has_worked(
     with _serving(config, backend, tls_cert=identity.cert, tls_key=identity.key) as server:
         answer = requests.get(server.url + ITER, headers=AUTHORIZED, timeout=60, verify=str(tls.ca))
         assert answer.ok
-        seen = scraped(server.url, server.token, verify=str(tls.ca))
+        # Some are told from their first number on.
+        seen = settled(
+            lambda: scraped(server.url, server.token, verify=str(tls.ca)),
+            (1, "fdss_answer_seconds_count", {"endpoint": ITER_TEMPLATE}),
+        )
         kinds = {Kind.LIVE: "gauge"}
         told = {family.name: kinds.get(family.kind, family.kind.value) for family in FAMILIES}
         assert seen.kinds == told
@@ -101,24 +111,29 @@ def test_requests_rows_and_bytes_are_exact(config: ServerConfig, table_backend: 
             for position in range(0, 1000, 50)
             for accept in ({}, {"Accept": ARROW})
         ]
-        seen = _eventually(server, "fdss_requests_total", 40, endpoint=ITER_TEMPLATE)
-
-        assert seen.sum("fdss_requests_total", method="GET", status="200") >= 40
-        assert seen.sum("fdss_sent_rows_total") == 2000
-        assert seen.sum("fdss_page_rows_sum") == 2000
-        assert seen.sum("fdss_page_rows_count") == 40
-        assert seen.sum("fdss_page_rows_bucket", le="64.0") == 40
-        assert seen.sum("fdss_page_rows_bucket", le="16.0") == 0
         size_bytes = sum(len(page.content) for page in pages)
-        assert seen.sum("fdss_sent_bytes_total", endpoint=ITER_TEMPLATE) == size_bytes
-        assert seen.sum("fdss_page_bytes_sum") == size_bytes
-        for encoding in ("ndjson", "arrow"):
-            assert seen.sum("fdss_streams_total", encoding=encoding, outcome="whole") == 20
-        assert seen.sum("fdss_stream_seconds_count") == 40
-        assert 0 < seen.sum("fdss_stream_seconds_sum") < 60
-        assert seen.sum("fdss_answer_seconds_count", endpoint=ITER_TEMPLATE) == 40
-        assert seen.sum("fdss_load_seconds_count", outcome="opened") == 1
-        assert seen.sum("fdss_open_datasets") == seen.sum("fdss_workers") == 1
+        pages_of = {"endpoint": ITER_TEMPLATE}
+        seen = _settled(
+            server,
+            (40, "fdss_requests_total", {**pages_of, "method": "GET", "status": "200"}),
+            (40, "fdss_requests_total", pages_of),
+            (2000, "fdss_sent_rows_total", {}),
+            (2000, "fdss_page_rows_sum", {}),
+            (40, "fdss_page_rows_count", {}),
+            (40, "fdss_page_rows_bucket", {"le": "64.0"}),
+            (0, "fdss_page_rows_bucket", {"le": "16.0"}),
+            (size_bytes, "fdss_sent_bytes_total", pages_of),
+            (size_bytes, "fdss_page_bytes_sum", {}),
+            (20, "fdss_streams_total", {"encoding": "ndjson", "outcome": "whole"}),
+            (20, "fdss_streams_total", {"encoding": "arrow", "outcome": "whole"}),
+            (40, "fdss_stream_seconds_count", {}),
+            (40, "fdss_answer_seconds_count", pages_of),
+            (1, "fdss_load_seconds_count", {"outcome": "opened"}),
+            (1, "fdss_open_datasets", {}),
+            (1, "fdss_workers", {}),
+        )
+
+        assert seen.sum("fdss_stream_seconds_sum") > 0
 
 
 def test_heads_and_unknown_paths_have_no_names_of_strangers(
@@ -132,7 +147,14 @@ def test_heads_and_unknown_paths_have_no_names_of_strangers(
             requests.request(f"MADEUP{number}", server.url, headers=AUTHORIZED, timeout=60).close()
         requests.get(server.url, headers={"Authorization": "Bearer made-up"}, timeout=60)
         assert requests.head(server.url + ITER, headers=AUTHORIZED, timeout=60).ok
-        seen = _eventually(server, "fdss_requests_total", 1, method="HEAD")
+        seen = _settled(
+            server,
+            (1, "fdss_requests_total", {"method": "HEAD"}),
+            (60, "fdss_requests_total", {"endpoint": "other", "status": "404"}),
+            (30, "fdss_requests_total", {"method": "other"}),
+            (30, "fdss_refusals_total", {"code": "unknown-handle"}),
+            (1, "fdss_refusals_total", {"code": "authentication-required"}),
+        )
 
         assert "made" not in seen.text.lower()
         assert "test-token" not in seen.text
@@ -145,9 +167,6 @@ def test_heads_and_unknown_paths_have_no_names_of_strangers(
             "DELETE",
             "other",
         }
-        assert seen.sum("fdss_requests_total", endpoint="other", status="404") == 60
-        assert seen.sum("fdss_requests_total", method="other") == 30
-        assert seen.sum("fdss_refusals_total", code="unknown-handle") == 30
         assert seen.sum("fdss_streams_total") == 0
 
 
@@ -160,13 +179,16 @@ def test_a_client_that_leaves_is_told_from_one_that_read_all(
             client.sendall(get(ITER, TOKEN))
             assert client.recv(100)
             _eventually(server, "fdss_streams_in_flight", 1)
-        seen = _eventually(server, "fdss_streams_total", 1, outcome="left", encoding="ndjson")
+        seen = _settled(
+            server,
+            (1, "fdss_streams_total", {"outcome": "left", "encoding": "ndjson"}),
+            (1, "fdss_stream_seconds_count", {}),
+            (0, "fdss_streams_in_flight", {}),
+        )
 
-        assert seen.sum("fdss_streams_in_flight") == 0
         assert seen.sum("fdss_streams_total", outcome="whole") == 0
         assert seen.sum("fdss_page_rows_count") == 0
         assert 0 < seen.sum("fdss_sent_rows_total") < 256
-        assert seen.sum("fdss_stream_seconds_count") == 1
 
 
 def test_a_stream_that_fails_is_cut(config: ServerConfig, table_backend: Maker) -> None:
@@ -174,9 +196,13 @@ def test_a_stream_that_fails_is_cut(config: ServerConfig, table_backend: Maker) 
     with _serving(config, table_backend(256, 1 << 14, fails_at=200)) as server:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             _get(server, ITER)
-        seen = _eventually(server, "fdss_streams_total", 1, outcome="cut")
+        seen = _settled(
+            server,
+            (1, "fdss_streams_total", {"outcome": "cut"}),
+            (1, "fdss_cuts_total", {"code": "internal"}),
+            (1, "fdss_cuts_total", {}),
+        )
 
-        assert seen.sum("fdss_cuts_total") == seen.sum("fdss_cuts_total", code="internal") == 1
         assert seen.sum("fdss_refusals_total", code="internal") == 0
         assert _get(server, f"{ITER}?position=200").status_code == 500
         seen = _eventually(server, "fdss_refusals_total", 1, code="internal")
@@ -200,14 +226,19 @@ def test_a_file_that_is_cut_while_it_is_sent_is_a_cut(tmp_path: Path) -> None:
             with file.open("r+b") as cut:
                 cut.truncate(1 << 16)
             received(client)
-        seen = _eventually(server, "fdss_streams_total", 1, outcome="cut", encoding="arrow")
+        _settled(
+            server,
+            (1, "fdss_streams_total", {"outcome": "cut", "encoding": "arrow"}),
+            (1, "fdss_cuts_total", {"code": "content-changed"}),
+        )
 
-        assert seen.sum("fdss_cuts_total", code="content-changed") == 1
 
-
-def test_stalled_clients_are_seen_and_counted(config: ServerConfig, table_backend: Maker) -> None:
+def test_stalled_clients_are_seen_and_counted(
+    config: ServerConfig, table_backend: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client that takes nothing is stalled after a while, then cut off; others are not."""
-    with _serving(config, table_backend(256, 1 << 17), stall_timeout=3) as server:
+    monkeypatch.setattr(listener, "STALLED_S", 0.5)
+    with _serving(config, table_backend(256, 1 << 17), stall_timeout=600) as server:
         with ExitStack() as stack:
             for _ in range(3):
                 client = stack.enter_context(connected(server.config.port, 1 << 14))
@@ -217,10 +248,15 @@ def test_stalled_clients_are_seen_and_counted(config: ServerConfig, table_backen
             seen = _eventually(server, "fdss_stalled_connections", 3)
             assert seen.sum("fdss_connections") >= 4
             assert seen.sum("fdss_stalled_clients_total") == 0
-            _eventually(server, "fdss_stalled_clients_total", 3)
-            seen = _eventually(server, "fdss_stalled_connections", 0)
-            assert seen.sum("fdss_streams_total", outcome="left") == 3
-        _eventually(server, "fdss_connections", 1)
+            _apply(server, stall_timeout=1)
+            _settled(
+                server,
+                (3, "fdss_stalled_clients_total", {}),
+                (0, "fdss_stalled_connections", {}),
+                (3, "fdss_streams_total", {"outcome": "left"}),
+            )
+        # Scrapes come over connections of their own, the last of which may not be gone yet.
+        eventually(lambda: _scraped(server).sum("fdss_connections") < 4)
 
 
 def test_refusals_before_the_application_are_counted(config: ServerConfig, backend: Any) -> None:
@@ -229,9 +265,12 @@ def test_refusals_before_the_application_are_counted(config: ServerConfig, backe
         port = server.config.port
         sent(port, b"NO REQUEST AT ALL\r\n\r\n")
         sent(port, get("/" + "x" * 400, TOKEN))
-        seen = _eventually(server, "fdss_refusals_total", 1, code="url-too-long")
-        assert seen.sum("fdss_refusals_total", code="bad-request") == 1
-        assert seen.sum("fdss_requests_total", endpoint="other", status="414") == 1
+        _settled(
+            server,
+            (1, "fdss_refusals_total", {"code": "url-too-long"}),
+            (1, "fdss_refusals_total", {"code": "bad-request"}),
+            (1, "fdss_requests_total", {"endpoint": "other", "status": "414"}),
+        )
         assert _get(server, f"{ITER}?limit=x").status_code == 400
         assert _get(server, "/v1/load").status_code == 405
         with ExitStack() as stack:
@@ -241,8 +280,12 @@ def test_refusals_before_the_application_are_counted(config: ServerConfig, backe
             last.sendall(get("/v1/health"))
             assert b" 503 " in last.recv(1000)
         eventually(lambda: _get(server, "/metrics").ok)
-        seen = _eventually(server, "fdss_refusals_total", 1, code="bad-parameter")
-        assert seen.sum("fdss_refusals_total", code="method-not-allowed") == 1
+        seen = _settled(
+            server,
+            (1, "fdss_refusals_total", {"code": "bad-parameter"}),
+            (1, "fdss_refusals_total", {"code": "method-not-allowed"}),
+        )
+        # Those are counted before they are sent.
         assert seen.sum("fdss_refusals_total", code="too-many-connections") >= 1
 
 
@@ -254,11 +297,12 @@ def test_failed_authentications_are_counted(config: ServerConfig, backend: Any) 
         for path in ("/metrics", "/v1/ready"):
             wrong = {"Authorization": "Bearer wrong"}
             assert requests.get(server.url + path, headers=wrong, timeout=60).status_code == 401
-        seen = _eventually(server, "fdss_failed_authentications_total", 5)
-
-        assert seen.sum("fdss_failed_authentications_total", token="missing") == 3
-        assert seen.sum("fdss_failed_authentications_total", token="wrong") == 2
-        assert seen.sum("fdss_refusals_total", code="authentication-required") == 5
+        _settled(
+            server,
+            (3, "fdss_failed_authentications_total", {"token": "missing"}),
+            (2, "fdss_failed_authentications_total", {"token": "wrong"}),
+            (5, "fdss_refusals_total", {"code": "authentication-required"}),
+        )
 
 
 def test_failed_handshakes_are_counted_by_reason(
@@ -268,7 +312,7 @@ def test_failed_handshakes_are_counted_by_reason(
     tls = Certified(tmp_path)
     identity = tls.identity()
     pair = {"tls_cert": identity.cert, "tls_key": identity.key}
-    with _serving(config, backend, request_timeout=2, **pair) as server:
+    with _serving(config, backend, request_timeout=600, **pair) as server:
         port = server.config.port
         with connected(port) as silent:
             silent.sendall(b"\x16\x03\x01")
@@ -282,14 +326,18 @@ def test_failed_handshakes_are_counted_by_reason(
             ):
                 context.wrap_socket(plain, server_hostname="localhost")
 
-            def counts() -> dict[str, float]:
-                seen = scraped(server.url, server.token, verify=str(tls.ca))
-                name = "fdss_failed_handshakes_total"
-                return {
-                    reason: seen.sum(name, reason=reason) for reason in seen.labels(name, "reason")
-                }
-
-            eventually(lambda: counts() == {"plain-http": 1, "broken": 2, "late": 1}, 20)
+            _apply(server, request_timeout=1)
+            with suppress(ConnectionResetError):
+                assert silent.recv(1) == b""
+            # Nobody else may be late.
+            _apply(server, request_timeout=600)
+        settled(
+            lambda: scraped(server.url, server.token, verify=str(tls.ca)),
+            *(
+                (count, "fdss_failed_handshakes_total", {"reason": reason})
+                for reason, count in (("plain-http", 1), ("broken", 2), ("late", 1))
+            ),
+        )
 
 
 def test_loads_and_index_builds_are_timed(sample_folder: Path) -> None:
@@ -306,14 +354,15 @@ def test_loads_and_index_builds_are_timed(sample_folder: Path) -> None:
             assert (
                 requests.post(f"{server.url}/v1/load", json=nobody, timeout=60).status_code == 404
             )
-            # Each is counted by the thread that answered it.
-            _eventually(server, "fdss_refusals_total", 1, code="split-not-found")
-            seen = _eventually(server, "fdss_refusals_total", 1, code="unknown-local")
-
-            assert seen.sum("fdss_index_build_seconds_count") == builds
-            assert seen.sum("fdss_load_seconds_count", outcome="opened") == 1
-            assert seen.sum("fdss_load_seconds_count", outcome="failed") == 1
-            assert seen.sum("fdss_open_datasets") == 1
+            _settled(
+                server,
+                (1, "fdss_refusals_total", {"code": "split-not-found"}),
+                (1, "fdss_refusals_total", {"code": "unknown-local"}),
+                (builds, "fdss_index_build_seconds_count", {}),
+                (1, "fdss_load_seconds_count", {"outcome": "opened"}),
+                (1, "fdss_load_seconds_count", {"outcome": "failed"}),
+                (1, "fdss_open_datasets", {}),
+            )
 
 
 def test_open_datasets_are_those_of_the_settings_in_force(
@@ -354,8 +403,7 @@ def test_servers_of_one_process_count_for_themselves(config: ServerConfig, backe
         for _ in range(5):
             assert _get(one, ITER).ok
         _eventually(one, "fdss_requests_total", 5, endpoint=ITER_TEMPLATE)
-        one.call(lambda: one.apply(replace(one.config, log_level="ERROR")))
-        eventually(lambda: one.config.log_level == "ERROR")
+        _apply(one, log_level="ERROR")
 
         assert _scraped(other).sum("fdss_requests_total", endpoint=ITER_TEMPLATE) == 0
         assert _scraped(one).sum("fdss_requests_total", endpoint=ITER_TEMPLATE) == 5

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from clusters import eventually
-from scraping import Scrape, scraped
+from scraping import Expected, Scrape, scraped, settled
 
 import fdss
 from fdss.arguments import LoadArguments
@@ -26,7 +26,7 @@ from fdss.metrics.meter import Answer
 from fdss.metrics.server import PREFIX
 from fdss.shares import Shares
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0
 TOKEN = "test-token"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 HANDLE = LoadArguments("local/rows").handle
@@ -50,6 +50,11 @@ class Workers:
     def found(self, pattern: str) -> list[str]:
         """Return what a pattern's group found, line by line."""
         return [match[1] for line in list(self.lines) if (match := re.search(pattern, line))]
+
+    def counted(self, pattern: str, lines: int) -> Counter[str]:
+        """Return how often a pattern's group found what, once so many lines are there."""
+        eventually(lambda: len(self.found(pattern)) == lines, TIMEOUT_S)
+        return Counter(self.found(pattern))
 
     @property
     def port(self) -> int:
@@ -121,17 +126,23 @@ def test_the_sum_over_workers_is_exact_and_outlives_a_worker(workers: Workers) -
             _asked(connections[number % 8], f"{ITER}?limit=10&position={number}")
             for number in range(REQUESTS)
         )
-        by_worker = Counter(workers.found(rf"\[worker (\d)\].*GET {ITER} 200"))
+        by_worker = workers.counted(rf"\[worker (\d)\].*GET {ITER} 200", REQUESTS)
         assert set(by_worker) == {"0", "1"}
 
-        eventually(lambda: workers.scrape().sum("fdss_streams_total") == REQUESTS)
+        expected: list[Expected] = [
+            (REQUESTS, "fdss_streams_total", {}),
+            (REQUESTS, "fdss_requests_total", {"endpoint": ITER_TEMPLATE}),
+            (10 * REQUESTS, "fdss_sent_rows_total", {}),
+            (size_bytes, "fdss_sent_bytes_total", {"endpoint": ITER_TEMPLATE}),
+            (REQUESTS, "fdss_page_rows_count", {}),
+            (2, "fdss_load_seconds_count", {"outcome": "opened"}),
+            (2, "fdss_open_datasets", {}),
+            (2, "fdss_workers", {}),
+        ]
+        settled(workers.scrape, *expected)
         for seen in (workers.scrape() for _ in range(10)):
-            assert seen.sum("fdss_requests_total", endpoint=ITER_TEMPLATE) == REQUESTS
-            assert seen.sum("fdss_sent_rows_total") == 10 * REQUESTS
-            assert seen.sum("fdss_sent_bytes_total", endpoint=ITER_TEMPLATE) == size_bytes
-            assert seen.sum("fdss_page_rows_count") == REQUESTS
-            assert seen.sum("fdss_load_seconds_count", outcome="opened") == 2
-            assert seen.sum("fdss_open_datasets") == seen.sum("fdss_workers") == 2
+            for value, name, labels in expected:
+                assert seen.sum(name, **labels) == value
     began_s = workers.scrape().sum("fdss_start_timestamp_seconds")
 
     os.kill(workers.pid_of(0), getattr(signal, "SIGKILL", 0))
@@ -139,7 +150,7 @@ def test_the_sum_over_workers_is_exact_and_outlives_a_worker(workers: Workers) -
     seen = workers.scrape()
     assert seen.sum("fdss_streams_total") == REQUESTS
     eventually(lambda: workers.ready == 3, TIMEOUT_S)
-    eventually(lambda: workers.scrape().sum("fdss_workers") == 2)
+    eventually(lambda: workers.scrape().sum("fdss_workers") == 2, TIMEOUT_S)
     seen = workers.scrape()
 
     assert seen.sum("fdss_open_datasets") == 1
@@ -156,8 +167,8 @@ def test_streams_and_connections_of_a_killed_worker_vanish(workers: Workers) -> 
             connection = workers.connect()
             stack.callback(connection.close)
             assert _asked(connection, "/v1/health")
-        eventually(lambda: workers.scrape().sum("fdss_connections") >= 6)
-        mine = Counter(workers.found(r"\[worker (\d)\].*GET /v1/health"))
+        eventually(lambda: workers.scrape().sum("fdss_connections") >= 6, TIMEOUT_S)
+        mine = workers.counted(r"\[worker (\d)\].*GET /v1/health", 6)
         assert mine["0"] and mine["1"]
         os.kill(workers.pid_of(0), getattr(signal, "SIGKILL", 0))
 

@@ -14,7 +14,7 @@ import pytest
 import fdss
 from fdss import places
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 
 
 @pytest.mark.only_on("linux")

@@ -14,7 +14,7 @@ import requests
 from certified import Certified
 from clusters import eventually
 from open_files import open_files
-from scraping import scraped
+from scraping import scraped, settled
 
 from fdss import checks, places, readiness
 from fdss.config import ServerConfig
@@ -60,9 +60,11 @@ def test_a_server_that_is_not_ready_says_why(server: Server, tmp_path: Path) -> 
         assert told["error"] == "Not ready: registered: it is early."
         assert told["checks"].pop("registered") == {"ok": False, "reason": "it is early"}
         assert all(check["ok"] for check in told["checks"].values())
-        seen = scraped(server.url, server.token)
-        assert seen.sum("fdss_ready") == 0
-        assert seen.sum("fdss_refusals_total", code="not-ready") == 1
+        settled(
+            lambda: scraped(server.url, server.token),
+            (0, "fdss_ready", {}),
+            (1, "fdss_refusals_total", {"code": "not-ready"}),
+        )
         reasons.pop(0)
         eventually(lambda: _look(server).status_code == 200)
 
@@ -157,12 +159,18 @@ def test_a_check_that_hangs_or_fails_holds_up_nobody(
         found.register(name, check)
 
     expected = {"slow": UNANSWERED, "broken": FAILED, "sound": None}
-    assert [found.look() for _ in range(3)] == [expected] * 3
+    # On a slow machine the others do not always answer within so little, either.
+    eventually(lambda: found.look() == expected)
+    assert [found.look()["slow"] for _ in range(3)] == [UNANSWERED] * 3
     assert len(begun) == 1
-    assert raised
+    eventually(lambda: raised)
     freed.set()
     begun[0].join()
     eventually(lambda: found.look()["slow"] is None)
+    # What the last of them raises belongs to this test, too.
+    for thread in threading.enumerate():
+        if thread.name.startswith("fdss-check-"):
+            thread.join()
 
 
 def test_whoever_asks_about_a_check_that_hangs_already_is_answered_at_once(
@@ -177,7 +185,8 @@ def test_whoever_asks_about_a_check_that_hangs_already_is_answered_at_once(
 
     begun_s = time.monotonic()
     assert [found.look() for _ in range(20)] == [{"slow": UNANSWERED}] * 20
-    assert time.monotonic() - begun_s < 1.0
+    # Half of what they would take if each of them waited.
+    assert time.monotonic() - begun_s < 10.0
     freed.set()
     eventually(found.is_ready)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 import fdss
 from fdss import places, tokens
@@ -205,10 +206,10 @@ def test_a_taken_port_is_one_clear_sentence(config: ServerConfig, backend: Any) 
 
 def test_a_port_can_be_taken_again_at_once(config: ServerConfig, backend: Any) -> None:
     """A restart need not wait for connections of before."""
-    with _serving(config, backend) as server:
+    known = replace(config, port=free_port())
+    with Server(known) as server:
         _json(server, "/v1/datasets")
-        port = server.config.port
-    with Server(replace(config, port=port)) as again:
+    with Server(known) as again:
         assert _json(again, "/v1/auth/status") == {"auth_required": True}
 
 
@@ -218,10 +219,10 @@ def test_handles_and_token_survive_a_restart(config: ServerConfig, backend: Any)
     def opener(granted: Grant, arguments: LoadArguments) -> Any:
         return backend
 
-    minted = replace(config, auth_token=None)
-    with Server(replace(minted, port=0), opener=opener) as first:
+    minted = replace(config, auth_token=None, port=free_port())
+    with Server(minted, opener=opener) as first:
         handle = _json(first, "/v1/load", {"path": "local/rows"})["handle"]
-    with Server(replace(minted, port=first.config.port), opener=opener) as second:
+    with Server(minted, opener=opener) as second:
         length = _json(second, f"/v1/datasets/{handle}/length")
 
     assert length == {"length": 100}
@@ -289,7 +290,7 @@ def test_a_signal_lets_a_running_response_end(config: ServerConfig, table_backen
 
     server = Server(replace(config, port=0), opener=opener)
     server.catalog.load(LoadArguments("local/rows"))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, kwargs={"drain_s": TIMEOUT_S})
     thread.start()
     connection = _asked(server, f"/v1/datasets/{HANDLE}/iter")
     received = connection.recv(1 << 16)
@@ -331,10 +332,11 @@ def test_a_kept_token_that_others_may_read_is_made_private(
     config: ServerConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file's mode is mended, and the log says that the token may be known."""
-    with Server(replace(config, auth_token=None, port=0)) as first:
+    minted = replace(config, auth_token=None, port=free_port())
+    with Server(minted) as first:
         file = places.token_file(first.config.port)
     file.chmod(0o644)
-    with Server(replace(config, auth_token=None, port=first.config.port)) as second:
+    with Server(minted) as second:
         assert second.token == first.token
 
     assert file.stat().st_mode & 0o777 == 0o600

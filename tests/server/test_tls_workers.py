@@ -22,7 +22,7 @@ import fdss
 
 pytestmark = pytest.mark.only_on("linux")
 
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 #: Windows has none.
 SIGHUP = getattr(signal, "SIGHUP", 0)
 #: As many connections reach both workers.

@@ -26,7 +26,7 @@ ROW_BYTES = 2000
 STALL_S = 1.0
 #: Longer than a client waits for a byte.
 CUT_S = 3 * STALL_S
-TIMEOUT_S = 100.0
+TIMEOUT_S = 300.0
 
 # Reads ahead no more than a page, so that rows are under way when a misfortune happens.
 READ = """

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
+from ports import free_port
 
 from fdss import places
 from fdss.arguments import LoadArguments
@@ -201,16 +201,15 @@ def test_changed_content_is_noticed(own_sample_folder: Path) -> None:
     """Rows that were replaced while a server was down are refused, not mixed in."""
     from datasets import Dataset
 
-    config = ServerConfig(port=0, no_auth=True, local={"own": own_sample_folder})
+    config = ServerConfig(port=free_port(), no_auth=True, local={"own": own_sample_folder})
     with Server(config) as running:
         backend = load_remote(running.url, LoadArguments("local/own"))
         whole = Selection(range(len(backend)), range(len(backend)))
         assert len(list(rows_of(backend, whole))) == len(backend)
-        port = running.config.port
     for file in own_sample_folder.iterdir():
         file.unlink()
     Dataset.from_dict({"n": [1]}).save_to_disk(str(own_sample_folder))
-    with Server(replace(config, port=port)) as running:
+    with Server(config) as running:
         again = load_remote(running.url, LoadArguments("local/own"))
         assert again.handle == backend.handle
         with pytest.raises(ContentChanged):

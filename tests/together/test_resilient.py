@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset
+from ports import free_port
 
 from fdss import places
 from fdss.arguments import LoadArguments
@@ -51,14 +52,14 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._server: Server | None = None
-        self._port = 0
+        self._port = free_port()
 
     def serve(self, folder: Path | None = None) -> Server:
         """Start the server, after the end of the one before."""
         self.stop()
         local = {"rows": folder or self._folder}
         server = Server(ServerConfig(port=self._port, auth_token="secret", local=local))
-        self._server, self._port = server.__enter__(), server.config.port
+        self._server = server.__enter__()
         return server
 
     def stop(self) -> None:

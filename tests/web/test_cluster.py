@@ -19,9 +19,8 @@ from fdss.router.router import Router
 from fdss.web.snapshots import Snapshot
 
 SERVERS, DATASETS = 50, 2_000
-#: As much as a page of a large cluster may weigh, and take, on a machine that does other things.
+#: As much as a page of a large cluster may weigh.
 MAX_PAGE_BYTES = 100_000
-MAX_S = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +100,12 @@ def test_a_conflict_is_told_with_its_servers(
 @pytest.mark.parametrize(
     "path", ["/servers", "/cluster", "/cluster?sets.q=0042", "/cluster?sets.sort=-size", "/explore"]
 )
-def test_a_large_cluster_makes_small_pages_soon(large: Router, path: str) -> None:
-    """50 servers and 2,000 datasets make pages of less than 100 kB within seconds."""
-    anybody = visitor(large, token=None)
-    begun_s = time.perf_counter()
-    answer = anybody.get(path)
+def test_a_large_cluster_makes_small_pages(large: Router, path: str) -> None:
+    """50 servers and 2,000 datasets make pages of less than 100 kB."""
+    answer = visitor(large, token=None).get(path)
 
     assert answer.status_code == 200
     assert len(answer.data) < MAX_PAGE_BYTES
-    assert time.perf_counter() - begun_s < MAX_S
 
 
 def test_every_dataset_of_a_large_cluster_can_be_found(large: Router) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from clusters import FAST, MakePeer, Serve, eventually, register
 from datasets import Dataset, load_from_disk
 from explored import HOSTILE, conversations, everything, hostile, pictures, save
+from ports import free_port
 from scenes import CACHE, GB, LOCALS, cached, holds
 from visitors import TOKEN, Visitor, visitor
 from werkzeug.test import TestResponse
@@ -81,7 +82,7 @@ def stand(shelf: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a dataset rather than show a page that waits."""
-    monkeypatch.setattr("fdss.web.explore_opening.PATIENCE_S", 30.0)
+    monkeypatch.setattr("fdss.web.explore_opening.PATIENCE_S", 600.0)
 
 
 @dataclass(frozen=True)
@@ -486,10 +487,10 @@ def test_hostile_names_of_datasets_are_text(peer: MakePeer, router: Router, gues
     """Datasets, splits and servers whose names are markup are listed as text."""
     name = "<script>alert(1)</script>"
     odd = peer(label=f"{name}\u202e")
-    holds(odd, (cached(f"a/{name}", {name: 1}, GB, name),), LOCALS)
-    odd.answers[LOCAL_PATH]["local"].append({"name": "a\u202eb", "splits": [{"name": 7}, 3]})
+    locals_ = [*LOCALS, {"name": "a\u202eb", "splits": [{"name": 7}, 3]}]
+    holds(odd, (cached(f"a/{name}", {name: 1}, GB, name),), locals_)
     server_id = server_id_of(odd.url)
-    eventually(lambda: getattr(router.knowledge.get(server_id), "offer", None))
+    eventually(lambda: len(router.inventory()["datasets"]) >= len(LOCALS) + 1)
     for address in ("/explore", f"/explore/{server_id}", f"/explore/{server_id}?source=cache"):
         page = guest.get(address)
         assert page.status_code == 200
@@ -503,7 +504,7 @@ def test_lists_are_searched_and_paged(peer: MakePeer, router: Router, guest: Vis
     many = [cached(f"team/data-{number:04}", {"train": number}, 1) for number in range(2_000)]
     holds(full, [*CACHE, *many], LOCALS)
     server_id = server_id_of(full.url)
-    eventually(lambda: getattr(router.knowledge.get(server_id), "offer", None))
+    eventually(lambda: len(router.inventory()["datasets"]) == len([*CACHE, *many, *LOCALS]))
     full.asked.clear()
     first = guest.get(f"/explore/{server_id}?source=cache")
     last = guest.get(f"/explore/{server_id}?source=cache&page=99")
@@ -535,14 +536,14 @@ def test_a_server_that_forgot_is_asked_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that was started anew and knows no handle opens the dataset again."""
-    config = ServerConfig(port=0, local={"talk": shelf["talk"]}, auth_token="a" * 64)
+    config = ServerConfig(port=free_port(), local={"talk": shelf["talk"]}, auth_token="a" * 64)
     with Server(config) as server:
         register(server.url, "a" * 64)
         address = f"/explore/{server_id_of(server.url)}/rows?path=local/talk"
         eventually(lambda: guest.get(address).status_code == 200)
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
-    with Server(replace(config, port=int(server.url.rpartition(":")[2]))):
+    with Server(config):
         assert f"of {ROWS}" in _told(guest.get(address), 200)
 
 
@@ -574,7 +575,7 @@ def test_turns_at_a_server_are_waited_for() -> None:
     queue = Queue(turns=1, wait_s=0.05)
     with queue.turn("a"), queue.turn("b"), pytest.raises(Unavailable), queue.turn("a"):
         pass
-    patient = Queue(turns=1, wait_s=30.0)
+    patient = Queue(turns=1, wait_s=600.0)
     with ThreadPoolExecutor() as pool:
         order: list[int] = []
 

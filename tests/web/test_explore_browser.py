@@ -55,7 +55,7 @@ def stand(
     serve: Serve, route: Route, shelf: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stand]:
     """Start a server and a router that wants no token."""
-    monkeypatch.setattr("fdss.web.explore_opening.PATIENCE_S", 30.0)
+    monkeypatch.setattr("fdss.web.explore_opening.PATIENCE_S", 600.0)
     server = serve(**shelf)
     client = route(no_auth=True)
     eventually(lambda: client.knows(1))
@@ -63,6 +63,7 @@ def stand(
 
 
 def _ids(page: Page) -> list[int]:
+    page.wait_for_load_state()
     cells = page.locator("table.rows tbody tr td:nth-of-type(1)").all_inner_texts()
     return [int(text) for text in cells]
 
@@ -83,7 +84,7 @@ def test_from_a_server_to_a_row(stand: Stand, visit: Visit) -> None:
     page.get_by_role("link", name="Next ›").first.click()
     page.get_by_role("rowheader", name="173").get_by_role("link").click()
 
-    assert page.get_by_role("heading", level=1).inner_text() == f"Row 173 of {ROWS}"
+    page.get_by_role("heading", level=1, name=f"Row 173 of {ROWS}", exact=True).wait_for()
     assert page.get_by_role("definition").first.inner_text() == "173"
 
 
@@ -172,6 +173,7 @@ def test_long_text_unfolds(stand: Stand, visit: Visit) -> None:
     page = visit(stand.rows("hostile"))
     page.get_by_text("1,000,000 characters").first.click()
     page.get_by_role("link", name="All of it, 1,000,000 characters").first.click()
+    page.wait_for_url(re.compile("/cell"))
 
     assert len(page.locator("body").inner_text()) == 1_000_000
 
@@ -184,18 +186,20 @@ def test_a_server_that_dies_is_told(stand: Stand, visit: Visit) -> None:
     page.get_by_role("heading", name="The server did not answer as it should").wait_for()
     page.get_by_role("link", name="What the server has").click()
 
-    page.get_by_role("heading", level=1).wait_for()
-    assert page.get_by_role("table").get_by_text("local/talk").is_visible()
+    page.get_by_role("table").get_by_text("local/talk").wait_for()
 
 
 def test_all_is_read_without_scripts(stand: Stand, visit: Visit) -> None:
     """Without JavaScript one reads, pages, unfolds, shuffles and gets JSON."""
     page = visit(stand.rows("talk"), java_script_enabled=False)
     page.get_by_role("link", name="Next ›").first.click()
+    page.get_by_text(re.compile("Rows 25 – 49")).first.wait_for()
     page.get_by_label("Seed").fill("5")
     page.get_by_role("button", name="Show").click()
+    page.get_by_text("shuffle(seed=5)").wait_for()
     page.get_by_role("rowheader").get_by_role("link").first.click()
     page.get_by_role("link", name="JSON").click()
+    page.wait_for_url(re.compile("/row\\.json"))
 
     assert '"prompt": "' in page.locator("body").inner_text()
 
@@ -205,10 +209,12 @@ def test_keys_and_copies(stand: Stand, visit: Visit) -> None:
     page = visit(stand.rows("talk"), permissions=["clipboard-read", "clipboard-write"])
     page.keyboard.press("n")
     page.get_by_text(re.compile("Rows 25 – 49")).first.wait_for()
+    page.wait_for_load_state()
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Row 26").wait_for()
+    page.wait_for_load_state()
     page.get_by_role("button", name="Copy as JSON").click()
     page.get_by_text("Copied").wait_for()
 

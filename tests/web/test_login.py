@@ -13,6 +13,7 @@ import requests
 from clusters import MakePeer, Route, eventually
 from visitors import TOKEN, Visitor, visitor
 
+from fdss.router import proxy
 from fdss.router.membership import server_id_of
 from fdss.router.names import proxy_path
 from fdss.router.router import Router
@@ -288,8 +289,11 @@ def test_pages_hold_nothing_inline(guest: Visitor) -> None:
         assert re.findall(f"{inline}|{elsewhere}", text) == []
 
 
-def test_pages_wait_for_no_server(route: Route, peer: MakePeer) -> None:
+def test_pages_wait_for_no_server(
+    route: Route, peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a server keeps everybody who asks it waiting, pages and their files come at once."""
+    monkeypatch.setattr(proxy, "LOOKUP_TIMEOUT_S", 600.0)
     silent = peer("silent")
     client = route()
     eventually(lambda: client.knows(1))
@@ -297,21 +301,26 @@ def test_pages_wait_for_no_server(route: Route, peer: MakePeer) -> None:
     silent.silent.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(client.get, proxy_path(server_id, "local")) for _ in range(8)]
-        answers = [
-            requests.get(f"{client.router.url}{path}", timeout=4) for path in ("/login", "/cluster")
-        ]
-        still_waiting = sum(not question.done() for question in asked)
-        silent.silent.set()
+        try:
+            eventually(lambda: client.router.router.proxy.under_way == len(asked))
+            answers = [
+                requests.get(f"{client.router.url}{path}", timeout=30)
+                for path in ("/login", "/cluster")
+            ]
+            still_waiting = sum(not question.done() for question in asked)
+        finally:
+            silent.silent.set()
 
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert still_waiting > 0
+    assert still_waiting == len(asked)
 
 
 def test_pages_of_rows_keep_no_other_page_waiting(
     route: Route, peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While more people than there are threads wait for a server, pages from memory come."""
-    monkeypatch.setattr(explore_opening, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(explore_opening, "PATIENCE_S", 600.0)
+    monkeypatch.setattr(proxy, "LOAD_TIMEOUT_S", 600.0)
     slow = peer("slow")
     client = route(no_auth=True)
     eventually(lambda: client.knows(1))
@@ -319,10 +328,10 @@ def test_pages_of_rows_keep_no_other_page_waiting(
     rows = f"{url}/explore/{server_id_of(slow.url)}/rows?path=local/x"
     slow.loads.clear()
     with ThreadPoolExecutor(OTHER_THREADS + 4) as pool:
-        waiting = [pool.submit(requests.get, rows, timeout=90) for _ in range(OTHER_THREADS + 4)]
+        waiting = [pool.submit(requests.get, rows, timeout=300) for _ in range(OTHER_THREADS + 4)]
         try:
             eventually(lambda: client.router._listener.task_dispatcher._loads.queue)
-            pages = [requests.get(url + path, timeout=20) for path in ("/servers", "/cluster")]
+            pages = [requests.get(url + path, timeout=60) for path in ("/servers", "/cluster")]
             still_waiting = sum(not page.done() for page in waiting)
         finally:
             slow.loads.set()
