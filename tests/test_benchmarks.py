@@ -42,6 +42,7 @@ def test_quick_benchmarks_print_their_tables(
     assert all(any(character.isdigit() for character in line[2]) for line in cells)
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux")
 def test_quick_shuffle_quality_prints_its_tables(
     run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path

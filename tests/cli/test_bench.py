@@ -80,6 +80,7 @@ def _all(told: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_people_read_a_table_and_a_conclusion(run_fdss: Run, server: Server) -> None:
     """The text says what is done, shows every form, and what limits; a small dataset is told."""
     ended = run_fdss("bench", server.url, "local/sample", *QUICK, "--split", "train[:1%]")
@@ -92,6 +93,7 @@ def test_people_read_a_table_and_a_conclusion(run_fdss: Run, server: Server) -> 
     assert "What limits it: the dataset: 10 rows are over before a link shows" in ended.out
 
 
+@pytest.mark.long
 def test_the_server_may_be_named_as_elsewhere(
     run_fdss: Run, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +121,7 @@ def test_errors_are_those_of_a_load(run_fdss: Run, server: Server) -> None:
     assert "Could not reach" in empty.err
 
 
+@pytest.mark.long
 def test_a_handshake_is_measured(run_fdss: Run, tmp_path: Path, sample_folder: Path) -> None:
     """Over https the time of TLS is told beside that of the connection."""
     folder = tmp_path / "certificates"
@@ -139,6 +142,7 @@ def test_a_handshake_is_measured(run_fdss: Run, tmp_path: Path, sample_folder: P
     assert len(_all(told)) >= 15
 
 
+@pytest.mark.long
 def test_a_tunnel_is_measured(
     run_fdss: Run, text_server: Server, sshd: Ssh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +156,7 @@ def test_a_tunnel_is_measured(
     assert told["limit"] is not None
 
 
+@pytest.mark.long
 def test_advised_compression_takes_less_of_a_link(
     text_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +178,7 @@ def _bytes_of_rows(server: Server) -> int:
     return sum(link.handed_bytes)
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux", "darwin")
 def test_an_interruption_tells_what_was_measured(text_server: Server) -> None:
     """Ctrl-C in the first round ends with the figures that there are."""
@@ -188,6 +194,7 @@ def test_an_interruption_tells_what_was_measured(text_server: Server) -> None:
     assert len(_all(told)) < 15
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux", "darwin")
 def test_part_of_a_round_is_no_table(text_server: Server) -> None:
     """Ctrl-C before the first round is whole tells people so, and no figures."""
@@ -202,6 +209,7 @@ def test_part_of_a_round_is_no_table(text_server: Server) -> None:
     assert "MB/S" not in output
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux", "darwin")
 def test_an_error_is_all_that_is_told(text_server: Server) -> None:
     """A server that goes away while it is measured is an error, and no table stands before it."""

@@ -101,6 +101,7 @@ def test_a_wrong_row_is_an_error(found: list[int]) -> None:
         demo._check_complete("The run", found, 3)
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux", "darwin")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_kept_server_ends_with_the_demo(temporary: Path, number: int) -> None:

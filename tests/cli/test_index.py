@@ -196,6 +196,7 @@ def test_nothing_to_prepare_is_wrong_usage(run_fdss: Run) -> None:
 
 
 @posix_only
+@pytest.mark.long
 def test_a_terminal_shows_bars(many_batches: Path) -> None:
     """On a terminal there is a bar of datasets, and one of bytes where a file takes long."""
     with fdss_in_terminal("index", str(many_batches), is_output_there=True) as terminal:
@@ -207,6 +208,7 @@ def test_a_terminal_shows_bars(many_batches: Path) -> None:
 
 
 @posix_only
+@pytest.mark.long
 def test_an_interruption_leaves_nothing_half_done(
     run_fdss: Run, many_batches: Path, splits: Path
 ) -> None:

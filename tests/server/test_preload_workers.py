@@ -17,6 +17,7 @@ from fdss import places
 TIMEOUT_S = 300.0
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux")
 def test_every_worker_has_it_open_and_one_has_built_the_index(
     start_workers: Callable[..., list[str]], sample_folder: Path
@@ -32,6 +33,7 @@ def test_every_worker_has_it_open_and_one_has_built_the_index(
     assert len(list((places.index_folder() / "batches").glob("*.batches"))) == 1
 
 
+@pytest.mark.long
 @pytest.mark.only_on("linux")
 def test_what_is_prepared_leaves_no_bars_in_the_log(
     start_workers: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
