@@ -8,12 +8,14 @@ arguments that others could read.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -95,6 +97,8 @@ class Supervisor:
         """
         hang_up = on_hangup(self._noter(RELOADING), self._noter(STOPPING[0]))
         on_signals({**{name: self._noter(name) for name in STOPPING}, RELOADING: hang_up})
+        # A signal that comes just before a wait, or to another thread, interrupts nothing.
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         try:
             while self._goes_on():
                 self._start_those_due()
@@ -108,14 +112,8 @@ class Supervisor:
         finally:
             self._end()
 
-    def _noter(self, name: str) -> Any:
-        def note() -> None:
-            self._signals.append(name)
-            # Full is woken already, and closed is ending.
-            with suppress(OSError):
-                self._wake.send(b"!")
-
-        return note
+    def _noter(self, name: str) -> Callable[[], None]:
+        return partial(self._signals.append, name)
 
     def _goes_on(self) -> bool:
         """Handle the signals that came; return whether none of them ends the server."""
@@ -236,6 +234,7 @@ class Supervisor:
                 logger.warning("worker %d does not end and is killed", index)
                 slot.process.kill()
             self._release(index, slot)
+        signal.set_wakeup_fd(-1)
         self._woken.close()
         self._wake.close()
 

@@ -378,6 +378,40 @@ def test_a_server_ends_with_its_terminal(tmp_path: Path, workers: int) -> None:
         process.kill()
 
 
+OTHER_THREAD = """
+import signal, sys, threading
+from fdss.cli.main import main
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+sys.argv = ["fdss", "start", "-p", "0", "--workers", "2"]
+main()
+"""
+
+
+@pytest.mark.only_on("linux")
+def test_a_signal_that_interrupts_no_wait_is_heard(tmp_path: Path) -> None:
+    """A signal that another thread is given, or that comes just before a wait, ends the server."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(fdss.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER_THREAD],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stderr is not None
+        watch = threading.Timer(TIMEOUT_S, process.kill)
+        watch.start()
+        # The workers tell it one after another, and then nothing happens any more.
+        ready = (line for line in process.stderr if "fdss.workers: ready" in line)
+        assert next(ready) != next(ready)
+        process.terminate()
+        process.stderr.read()
+        watch.cancel()
+
+    assert process.returncode == 0
+
+
 def test_several_workers_are_refused_where_they_do_not_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
