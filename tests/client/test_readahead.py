@@ -20,7 +20,7 @@ from raw_server import (
 
 from fdss.backend import Selection
 from fdss.client.connections import Hold
-from fdss.client.readahead import Flow, ReadAhead
+from fdss.client.readahead import THREAD_NAME, Flow, ReadAhead
 from fdss.client.remote import RemoteBackend
 from fdss.client.session import ServerSession
 
@@ -41,7 +41,7 @@ def own_readers() -> Iterator[None]:
 
 
 def readers() -> list[threading.Thread]:
-    found = [thread for thread in threading.enumerate() if thread.name == "fdss-read-ahead"]
+    found = [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
     return [thread for thread in found if thread not in earlier]
 
 

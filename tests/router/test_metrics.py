@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 from clusters import Client, Peer, eventually
-from scraping import Scrape, scraped
+from scraping import Scrape, scraped, settled
 
 from fdss.metrics.families import Kind
 from fdss.router.membership import Member
@@ -26,14 +26,7 @@ def _scraped(client: Client) -> Scrape:
 
 def _eventually(client: Client, name: str, value: float, **labels: str) -> Scrape:
     """Return the first scrape in which numbers have a sum."""
-    last: list[Scrape] = []
-
-    def is_there() -> bool:
-        last[:] = [_scraped(client)]
-        return last[0].sum(name, **labels) == value
-
-    eventually(is_there)
-    return last[0]
+    return settled(lambda: _scraped(client), (value, name, labels))
 
 
 def test_every_metric_of_the_table_is_told(route: Route, peer: MakePeer) -> None:

@@ -388,7 +388,6 @@ main()
 """
 
 
-@pytest.mark.only_on("linux")
 def test_a_signal_that_interrupts_no_wait_is_heard(tmp_path: Path) -> None:
     """A signal that another thread is given, or that comes just before a wait, ends the server."""
     environment = {**os.environ, "PYTHONPATH": str(Path(fdss.__file__).parents[1])}
